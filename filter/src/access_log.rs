@@ -1,0 +1,86 @@
+//! What Envoy's access log can print of a request that a rule applied to: who decided, how, and on what grounds.
+//!
+//! Envoy keeps it with the request as the filter state `wasm.meliproxy.decision`, one line of five pairs (logfmt):
+//!
+//! ```text
+//! rule=per-origin outcome=allowed source=redis remaining=7 redis_us=412
+//! ```
+//!
+//! | key | is |
+//! | --- | --- |
+//! | `rule` | the rule that decided: of those that refuse, or would, the one that does so for longest; otherwise the one with the fewest units left |
+//! | `outcome` | `allowed`, `denied`, or `shadowed`: allowed, though a shadow would have refused it |
+//! | `source` | `redis`; `process`: the counters of this process; `memory`: what Redis said before; `config`: an override |
+//! | `remaining` | units that the rule has left, 0 if it refuses; `-` if nothing was counted for it |
+//! | `redis_us` | microseconds for which the request waited for Redis, in vain ones included; 0 if it did not |
+//!
+//! The words are a closed set, the names come from the configuration (letters, digits, `_` and `-`), the rest are
+//! numbers: no client can write into the log.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::metrics::Outcome;
+
+/// What the line is called among the properties of a request; Envoy puts `wasm.` before it.
+pub const FILTER_STATE: &str = "meliproxy.decision";
+
+/// Room for all but the name: the words, and numbers of usual length.
+const PAIRS_BYTES: usize = 96;
+
+/// What is told of one request.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// Name of the rule.
+    pub rule: &'a str,
+    /// What was decided, and what that rested on.
+    pub outcome: Outcome,
+    /// Units that are left.
+    pub remaining: Option<u64>,
+    /// How long the request waited for Redis.
+    pub waited: Duration,
+}
+
+impl Entry<'_> {
+    /// The line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let Self { rule, outcome, remaining, waited } = self;
+        let (outcome, source) = outcome.words();
+        let mut line = String::with_capacity(rule.len().saturating_add(PAIRS_BYTES));
+        let _ = write!(line, "rule={rule} outcome={outcome} source={source} remaining=");
+        let _ = match remaining {
+            Some(units) => write!(line, "{units}"),
+            None => line.write_char('-'),
+        };
+        let _ = write!(line, " redis_us={}", waited.as_micros());
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_five_pairs() {
+        let mut entry = Entry {
+            rule: "per-origin",
+            outcome: Outcome::DeniedByRedis,
+            remaining: Some(u64::MAX),
+            waited: Duration::from_nanos(412_999),
+        };
+        let most = "remaining=18446744073709551615";
+        assert_eq!(
+            entry.line(),
+            format!("rule=per-origin outcome=denied source=redis {most} redis_us=412")
+        );
+        entry.outcome = Outcome::ShadowedByConfig;
+        entry.remaining = None;
+        entry.waited = Duration::ZERO;
+        assert_eq!(
+            entry.line(),
+            "rule=per-origin outcome=shadowed source=config remaining=- redis_us=0"
+        );
+    }
+}

@@ -1,0 +1,42 @@
+//! HTTP as the policies see it: the request that is being read, and a reply of our own.
+
+pub mod address;
+pub mod cookie;
+pub mod path;
+pub mod query;
+
+/// The request that is being read.
+///
+/// Each call may cost a call of the host (1 to 2 µs), so callers ask only for what a rule needs, and once. Values are
+/// bytes as they came: nothing is said about their encoding or length.
+pub trait RequestView {
+    /// The `:path` header: the request target with its query.
+    fn path(&mut self) -> Option<Vec<u8>>;
+
+    /// The `:method` header.
+    fn method(&mut self) -> Option<Vec<u8>>;
+
+    /// The `:authority` header.
+    fn host(&mut self) -> Option<Vec<u8>>;
+
+    /// The value of a header field, of which `name` is in lower case. Several lines of it come joined by `,` (RFC 9110
+    /// §5.3), those of `cookie` by `;` (RFC 9113 §8.2.3). A field that is there and empty is not a missing one.
+    fn header(&mut self, name: &str) -> Option<Vec<u8>>;
+
+    /// Envoy's `source.address`: who the connection, or the trusted proxy in front, says the client is.
+    fn source_address(&mut self) -> Option<Vec<u8>>;
+}
+
+/// Header fields: names in lower case, and values.
+pub type Fields = Vec<(&'static str, String)>;
+
+/// A reply that is sent instead of asking the upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalReply {
+    /// Status code.
+    pub status: u16,
+    /// Header fields.
+    pub headers: Fields,
+    /// Content.
+    pub body: Vec<u8>,
+}

@@ -1,0 +1,268 @@
+//! The question to Redis: the checks of many requests in one script call, and what its answer means.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::policy::Policy;
+use super::{Check, Decision, Standing};
+use crate::config::{Algorithm, Per};
+use crate::redis::{Request, ScriptCall, ScriptId, Value};
+
+/// The scripts of this room, as the client has to load them.
+pub const SOURCES: &[&str] = &[include_str!("lua/quota.lua")];
+
+/// Most requests in one question. With [`MOST_COUNTERS`] it bounds how long one call keeps Redis from all others.
+pub const MOST_REQUESTS: usize = 64;
+
+/// Most counters in one question, and most different costs: a byte names each of them. No request falls on more.
+pub const MOST_COUNTERS: usize = 256;
+
+/// Index of the quota script in [`SOURCES`].
+const QUOTA: ScriptId = ScriptId(0);
+
+/// What Redis is asked at once: some requests in their order, and the counters they fall on.
+///
+/// A counter that several requests fall on is asked for, written and told of once.
+#[derive(Debug, Default)]
+pub struct Question {
+    policies: Vec<Policy>,
+    /// Units, and whether who lacks them is refused.
+    costs: Vec<(u64, bool)>,
+    /// The policy of each counter.
+    counters: Vec<u8>,
+    /// The checks of each request: places of a counter and of a cost.
+    requests: Vec<Vec<(u8, u8)>>,
+}
+
+impl Question {
+    /// The question for the first of `requests`, as many as fit into one, and the script call that asks it. At least
+    /// one fits.
+    pub fn of<'c>(requests: impl IntoIterator<Item = &'c [Check]>) -> (Self, Request) {
+        let mut question = Self::default();
+        let (mut names, mut places) = (Vec::new(), HashMap::new());
+        for checks in requests.into_iter().take(MOST_REQUESTS) {
+            let most = question.counters.len().max(question.costs.len());
+            if most.saturating_add(checks.len()) > MOST_COUNTERS {
+                break;
+            }
+            let checks = checks.iter().map(|check| {
+                let counter = *places.entry(check.hash).or_insert_with(|| {
+                    names.push(check.name.as_slice());
+                    let policy = place_of(&mut question.policies, check.policy);
+                    place_at_end(&mut question.counters, policy)
+                });
+                (counter, place_of(&mut question.costs, (check.cost, check.enforced)))
+            });
+            let checks = checks.collect();
+            question.requests.push(checks);
+        }
+        let call = question.call(&names);
+        (question, call.into())
+    }
+
+    /// How many requests it asks for.
+    #[must_use]
+    pub const fn requests_count(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// What Redis decided for each request, or `None` if its answer is none to this question.
+    #[must_use]
+    pub fn decisions(&self, answer: &Value) -> Option<Vec<Decision>> {
+        let Value::Array(values) = answer else { return None };
+        let integer = |value: &Value| {
+            let Value::Integer(integer) = value else { return None };
+            u64::try_from(*integer).ok()
+        };
+        let integers: Vec<u64> = values.iter().map(integer).collect::<Option<_>>()?;
+        let (counters, mut verdicts) = integers.split_at_checked(2 * self.counters.len())?;
+        let mut decisions = Vec::with_capacity(self.requests.len());
+        for checks in &self.requests {
+            let (verdict, rest) = verdicts.split_first()?;
+            // 0: refused. 1 and more: passed, with that many shadows less one that had no room.
+            let shadowed_count = usize::try_from(verdict.saturating_sub(1)).ok()?;
+            let (shadowed, rest) = rest.split_at_checked(shadowed_count)?;
+            verdicts = rest;
+            decisions.push(self.decision(counters, checks, *verdict > 0, shadowed)?);
+        }
+        verdicts.is_empty().then_some(decisions)
+    }
+
+    fn decision(
+        &self,
+        counters: &[u64],
+        checks: &[(u8, u8)],
+        is_allowed: bool,
+        shadowed: &[u64],
+    ) -> Option<Decision> {
+        let (mut standings, mut refuses) = (Vec::with_capacity(checks.len()), false);
+        for (index, (counter, cost)) in checks.iter().enumerate() {
+            let at = 2 * usize::from(*counter);
+            let remaining = *counters.get(at)?;
+            let reset_after = Duration::from_millis(*counters.get(at + 1)?);
+            let (cost, enforced) = *self.costs.get(usize::from(*cost))?;
+            let is_exceeded =
+                if is_allowed { shadowed.contains(&(index as u64)) } else { remaining < cost };
+            refuses |= is_exceeded && enforced;
+            standings.push(if is_exceeded {
+                Standing::Exceeded { remaining, reset_after }
+            } else {
+                Standing::Within { remaining, reset_after }
+            });
+        }
+        (refuses != is_allowed).then(|| Decision::new(is_allowed, standings))
+    }
+
+    fn call(&self, names: &[&[u8]]) -> ScriptCall {
+        let mut call = ScriptCall::new(QUOTA, names.len());
+        for name in names {
+            call.key(name);
+        }
+        call.arg(&self.counters);
+        let mut requests = Vec::new();
+        for checks in &self.requests {
+            // A request has 1 to 256 of them, a byte holds 0 to 255.
+            requests.push(byte(checks.len().saturating_sub(1)));
+            requests.extend(checks.iter().flat_map(|(counter, cost)| [*counter, *cost]));
+        }
+        call.arg(&requests);
+        call.arg_u64(self.policies.len() as u64);
+        for policy in &self.policies {
+            let (algorithm, burst) = match policy.algorithm {
+                Algorithm::FixedWindow => (0, 0),
+                Algorithm::SlidingWindow => (1, 0),
+                Algorithm::TokenBucket { burst } => (2, burst.get()),
+            };
+            let window_ms = match policy.per {
+                Per::Span(span) => u64::try_from(span.as_millis()).unwrap_or(u64::MAX),
+                Per::Month => 0,
+            };
+            for number in [algorithm, policy.limit, window_ms, burst] {
+                call.arg_u64(number);
+            }
+        }
+        for (units, enforced) in &self.costs {
+            let sign = if *enforced { "" } else { "-" };
+            call.arg(format!("{sign}{units}").as_bytes());
+        }
+        call
+    }
+}
+
+/// The place of `item` among the `known` ones, where it is put at the end if it is new.
+fn place_of<T: PartialEq>(known: &mut Vec<T>, item: T) -> u8 {
+    match known.iter().position(|other| *other == item) {
+        Some(place) => byte(place),
+        None => place_at_end(known, item),
+    }
+}
+
+fn place_at_end<T>(known: &mut Vec<T>, item: T) -> u8 {
+    known.push(item);
+    byte(known.len() - 1)
+}
+
+/// A place below [`MOST_COUNTERS`].
+fn byte(place: usize) -> u8 {
+    u8::try_from(place).unwrap_or(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Algorithm, Per};
+    use crate::quota::key::KeyHash;
+    use crate::quota::policy::Policy;
+
+    const RESET_AFTER: Duration = Duration::from_millis(500);
+
+    fn check(name: usize, limit: u64) -> Check {
+        let policy = Policy { algorithm: Algorithm::FixedWindow, limit, per: Per::Month };
+        let hash = KeyHash::from_parts(name as u64, 0);
+        Check {
+            rule: 0,
+            policy,
+            cost: 1,
+            name: name.to_string().into_bytes(),
+            hash,
+            enforced: true,
+        }
+    }
+
+    /// The question for requests that fall on the counters named.
+    fn question(limit: u64, requests: &[&[usize]]) -> Question {
+        let checks = |names: &&[usize]| names.iter().map(|name| check(*name, limit)).collect();
+        let requests: Vec<Vec<Check>> = requests.iter().map(checks).collect();
+        Question::of(requests.iter().map(Vec::as_slice)).0
+    }
+
+    fn integers(values: &[i64]) -> Value {
+        Value::Array(values.iter().map(|value| Value::Integer(*value)).collect())
+    }
+
+    const fn within(remaining: u64) -> Standing {
+        Standing::Within { remaining, reset_after: RESET_AFTER }
+    }
+
+    const EXCEEDED: Standing = Standing::Exceeded { remaining: 0, reset_after: RESET_AFTER };
+
+    fn standings(question: &Question, answer: &[i64]) -> Option<Vec<Vec<Standing>>> {
+        let decisions = question.decisions(&integers(answer))?;
+        Some(decisions.iter().map(|decision| decision.standings().to_vec()).collect())
+    }
+
+    #[test]
+    fn the_last_place_passes_and_the_next_request_does_not() {
+        let one = question(10, &[&[1]]);
+        assert_eq!(standings(&one, &[1, 500, 1]), Some(vec![vec![within(1)]]));
+        assert_eq!(standings(&one, &[0, 500, 1]), Some(vec![vec![within(0)]]));
+        assert_eq!(standings(&one, &[0, 500, 0]), Some(vec![vec![EXCEEDED]]));
+        let two = question(10, &[&[1], &[1]]);
+        assert_eq!(standings(&two, &[0, 500, 1, 0]), Some(vec![vec![within(0)], vec![EXCEEDED]]));
+    }
+
+    #[test]
+    fn a_counter_beside_a_full_one_has_what_is_left_of_it() {
+        let expected = vec![vec![within(6), EXCEEDED]];
+        assert_eq!(standings(&question(10, &[&[1, 2]]), &[6, 500, 0, 500, 0]), Some(expected));
+    }
+
+    #[test]
+    fn what_costs_more_than_is_left_is_exceeded() {
+        let mut dear = check(1, 10);
+        dear.cost = 5;
+        let (question, _) = Question::of([[check(1, 10)].as_slice(), &[dear]]);
+        let expected = Standing::Exceeded { remaining: 4, reset_after: RESET_AFTER };
+        let answer = [4, 500, 1, 0];
+        assert_eq!(standings(&question, &answer), Some(vec![vec![within(4)], vec![expected]]));
+    }
+
+    #[test]
+    fn any_other_shape_is_no_decision() {
+        let question = question(10, &[&[1], &[2]]);
+        assert!(standings(&question, &[1, 500, 1, 500, 1, 1]).is_some());
+        assert_eq!(standings(&question, &[1, 500, 1, 500, 1]), None);
+        assert_eq!(standings(&question, &[1, 500, 1, 500, 1, 1, 1]), None);
+        assert_eq!(standings(&question, &[1, 500, -1, 500, 1, 1]), None);
+        // Refused without any limit that is reached.
+        assert_eq!(standings(&question, &[1, 500, 1, 500, 1, 0]), None);
+        assert_eq!(question.decisions(&Value::Null), None);
+        assert_eq!(question.decisions(&Value::Error(b"READONLY".to_vec())), None);
+    }
+
+    #[test]
+    fn a_question_holds_as_many_requests_as_its_bounds_allow() {
+        let count = |checks_each: usize, requests: usize, shared: bool| {
+            let name = |request, n| if shared { n } else { request * checks_each + n };
+            let checks = |request| (0..checks_each).map(|n| check(name(request, n), 1)).collect();
+            let requests: Vec<Vec<Check>> = (0..requests).map(checks).collect();
+            Question::of(requests.iter().map(Vec::as_slice)).0.requests_count()
+        };
+        assert_eq!(count(1, 100, false), MOST_REQUESTS);
+        assert_eq!(count(1, 100, true), MOST_REQUESTS);
+        assert_eq!(count(16, 100, false), 16);
+        assert_eq!(count(17, 100, false), 15);
+        assert_eq!(count(256, 2, false), 1);
+        assert_eq!(count(3, 2, false), 2);
+    }
+}

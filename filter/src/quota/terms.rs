@@ -1,0 +1,123 @@
+//! One rule, ready for requests: which of its counters a request falls on, and on what terms.
+
+use std::num::NonZeroU64;
+
+use super::Check;
+use super::key::{self, HashSeed, KeyHash, PartList, PartPlace, Parts};
+use super::overrides::Overrides;
+use super::policy::Policy;
+use crate::config::{Algorithm, KeyPart, Rule, Treatment};
+
+/// Most units that a request can say it takes.
+const MOST_UNITS: u64 = 1_000_000;
+
+/// What follows from one rule alone.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    prefix: Vec<u8>,
+    by: Vec<PartPlace>,
+    policy: Policy,
+    units: u64,
+    /// The field that says the cost instead.
+    units_field: Option<PartPlace>,
+    overrides: Overrides,
+    /// 0 for a shadow.
+    enforce_percent: u8,
+}
+
+/// What a rule has to say of a request.
+#[derive(Debug)]
+pub enum Application {
+    /// It is held against a counter.
+    Check(Check),
+    /// It is refused, whatever was counted.
+    Refuse {
+        /// Whether that is done, or only would be.
+        enforced: bool,
+    },
+    /// The rule is not for it.
+    Exempt,
+}
+
+impl Terms {
+    /// The terms of `rule`; the parts that they need of requests are added to `parts`.
+    #[must_use]
+    pub fn new(namespace: &str, rule: &Rule, parts: &mut PartList) -> Self {
+        let units_field = rule.cost.header.as_ref();
+        Self {
+            prefix: key::prefix(namespace, rule),
+            by: rule.by.iter().map(|part| parts.add(part)).collect(),
+            policy: Policy::of(rule),
+            units: rule.cost.units.get(),
+            units_field: units_field.map(|name| parts.add(&KeyPart::Header(name.clone()))),
+            overrides: Overrides::new(&rule.overrides, parts),
+            enforce_percent: if rule.shadow { 0 } else { rule.enforce_percent },
+        }
+    }
+
+    /// Applies the rule, which is number `rule`, to a request with these `parts`.
+    pub fn apply(&self, rule: usize, parts: &mut Parts<'_>, seed: &HashSeed) -> Application {
+        let treatment = self.overrides.find(parts);
+        if treatment == Some(Treatment::Exempt) {
+            return Application::Exempt;
+        }
+        let name = parts.name(&self.prefix, &self.by);
+        let enforced = key::is_enforced(&name, self.enforce_percent);
+        let policy = match treatment {
+            Some(Treatment::Refuse) => return Application::Refuse { enforced },
+            Some(Treatment::Limit { limit, burst }) => self.policy_with(limit, burst),
+            Some(Treatment::Exempt) | None => self.policy,
+        };
+        let hash = KeyHash::of(seed, &name);
+        Application::Check(Check { rule, policy, cost: self.cost(parts), name, hash, enforced })
+    }
+
+    /// The rule's policy with other numbers.
+    const fn policy_with(&self, limit: NonZeroU64, burst: NonZeroU64) -> Policy {
+        let algorithm = match self.policy.algorithm {
+            Algorithm::TokenBucket { .. } => Algorithm::TokenBucket { burst },
+            other @ (Algorithm::FixedWindow | Algorithm::SlidingWindow) => other,
+        };
+        Policy { algorithm, limit: limit.get(), ..self.policy }
+    }
+
+    /// The units that a request takes: what its field says, where that is a number that may be said.
+    fn cost(&self, parts: &mut Parts<'_>) -> u64 {
+        let said = self.units_field.and_then(|place| units(parts.value(place)?));
+        said.unwrap_or(self.units)
+    }
+}
+
+/// Decimal digits that make a number from 1 to [`MOST_UNITS`].
+fn units(text: &[u8]) -> Option<u64> {
+    if !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number: u64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    (1..=MOST_UNITS).contains(&number).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_whole_numbers_in_range() {
+        for (text, expected) in [
+            ("1", Some(1)),
+            ("0042", Some(42)),
+            ("1000000", Some(MOST_UNITS)),
+            ("1000001", None),
+            ("0", None),
+            ("", None),
+            ("+1", None),
+            ("-1", None),
+            ("1.0", None),
+            (" 1", None),
+            ("1,2", None),
+            ("18446744073709551617", None),
+        ] {
+            assert_eq!(units(text.as_bytes()), expected, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! The filter: hands a worker what happens in Envoy, and does to Envoy what the worker wants.
+//!
+//! Each root context has a worker of its own. When a new configuration arrives, Envoy makes a new root beside the old
+//! one; requests in flight end on the old one, with its rules and its stream, and then it is retired.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use proxy_wasm::hostcalls;
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::{Action, BufferType, LogLevel};
+
+use super::host::{self, Headers, HostSharedData};
+use super::stream::Stream;
+use crate::access_log;
+use crate::config::Config;
+use crate::exchange::{Conclusion, Fate};
+use crate::http::Fields;
+use crate::metrics::{self, Kind};
+use crate::plan::Plan;
+use crate::quota::{key::HashSeed, script};
+use crate::redis::{Client, CloseCause, Credentials, Options, Password};
+use crate::rng::Rng;
+use crate::shared::SharedData;
+use crate::time::Now;
+use crate::worker::{Callback, ContextId, Effect, Place, Verdict, Worker};
+
+thread_local! {
+    /// The host's numbers of series, by name. The host makes a new one at each definition, so a series is defined once
+    /// in a VM, however often the configuration changes.
+    static METRIC_IDS: RefCell<HashMap<String, Option<u32>>> = RefCell::default();
+}
+
+/// One configured root context.
+pub(super) struct Filter {
+    shared: Rc<Shared>,
+}
+
+/// What the root and its requests have in common.
+struct Shared {
+    root: u32,
+    worker: RefCell<Worker>,
+    stream: RefCell<Option<Stream>>,
+    metric_ids: Vec<Option<u32>>,
+    /// By request that was paused and goes on: what its response gets.
+    fields: RefCell<HashMap<u32, Fields>>,
+}
+
+impl Filter {
+    /// Reads the plugin's configuration of `length` bytes. Without side effects until it is known to be good: Envoy
+    /// first tries it in a VM that it throws away.
+    pub(super) fn configured(root: u32, length: usize) -> Result<Self, String> {
+        let text = host::buffer(BufferType::PluginConfiguration, 0, length).unwrap_or_default();
+        let config = Config::parse(&text).map_err(|problems| problems.to_string())?;
+        let names = config.rules.iter().map(|rule| rule.name.as_str());
+        let metric_ids = metric_ids(metrics::definitions(names));
+        let redis = config.redis.as_ref().map(|redis| {
+            let options = Options {
+                credentials: Credentials {
+                    username: host::environment("MELIPROXY_REDIS_USERNAME"),
+                    password: host::environment("MELIPROXY_REDIS_PASSWORD").map(Password::new),
+                },
+                scripts: script::SOURCES,
+                command_timeout: redis.timeout,
+                ..Options::default()
+            };
+            Client::new(options, Rng::with_seed(u64::from_le_bytes(host::random())))
+        });
+        let plan = Rc::new(Plan::new(config, HashSeed(of_process("hash-seed", host::random()))));
+        let process = u64::from_le_bytes(of_process("process", host::random()));
+        let worker = Worker::new(u64::from_le_bytes(host::random()), process, plan, redis);
+        let stream = RefCell::new(None);
+        let fields = RefCell::default();
+        let shared = Shared { root, worker: RefCell::new(worker), stream, metric_ids, fields };
+        shared.drain(Callback::Root);
+        Ok(Self { shared: Rc::new(shared) })
+    }
+
+    pub(super) fn request(&self, context: u32) -> Request {
+        let shared = Rc::clone(&self.shared);
+        Request { context: ContextId(context), shared, place: None, fields: Fields::new() }
+    }
+
+    pub(super) fn on_tick(&self) {
+        self.shared.tell(|worker, now| worker.on_tick(now, &mut HostSharedData));
+    }
+
+    pub(super) fn on_stream_message(&self, token: u32, length: usize) {
+        if self.shared.is_open(token) {
+            let bytes = host::buffer(BufferType::GrpcReceiveBuffer, 0, length).unwrap_or_default();
+            self.shared.tell(|worker, now| worker.on_input(now, &bytes, &mut HostSharedData));
+        }
+    }
+
+    pub(super) fn on_stream_close(&self, token: u32, status: u32) {
+        if self.shared.is_open(token) {
+            self.shared.drop_stream();
+            let cause = CloseCause::Status(status);
+            self.shared.tell(|worker, now| worker.on_closed(now, cause, &mut HostSharedData));
+        }
+    }
+
+    pub(super) fn on_retired(&self) {
+        self.shared.drop_stream();
+        self.shared.tell(|worker, now| worker.on_retired(now, &mut HostSharedData));
+    }
+}
+
+impl Shared {
+    /// Tells the worker of an event in a callback of the root, and does what it wants.
+    fn tell(&self, event: impl FnOnce(&mut Worker, Now)) {
+        {
+            let now = host::now();
+            let mut worker = self.worker.borrow_mut();
+            worker.begin_callback(now, Callback::Root);
+            event(&mut worker, now);
+        }
+        self.drain(Callback::Root);
+    }
+
+    /// Does all the worker wants. It is not borrowed meanwhile: a call of the host may lead back here.
+    fn drain(&self, callback: Callback) {
+        loop {
+            let effect = self.worker.borrow_mut().poll_effect();
+            let Some(effect) = effect else { return };
+            self.apply(effect, callback);
+        }
+    }
+
+    fn apply(&self, effect: Effect, callback: Callback) {
+        match effect {
+            Effect::OpenStream => self.open_stream(),
+            Effect::DropStream => self.drop_stream(),
+            Effect::Send(bytes) => {
+                // A stream that the host no longer knows: the close callback that says so is still to come, or its
+                // commands run into their deadlines.
+                let stream = *self.stream.borrow();
+                let _ = stream.is_some_and(|stream| stream.send(&bytes));
+            }
+            Effect::Release(context, Conclusion { fate, entry }) => {
+                if callback == Callback::Root && host::act_on(context.0) {
+                    tell_access_log(entry);
+                    match fate {
+                        Fate::Pass(fields) => {
+                            if !fields.is_empty() {
+                                self.fields.borrow_mut().insert(context.0, fields);
+                            }
+                            host::resume_request();
+                        }
+                        Fate::Refuse(reply) => host::reply(&reply),
+                    }
+                }
+            }
+            Effect::Add(metric, amount) => {
+                if let Some(id) = self.metric_id(metric) {
+                    host::add_metric(id, amount);
+                }
+            }
+            Effect::Record(metric, value) => {
+                if let Some(id) = self.metric_id(metric) {
+                    host::record_metric(id, value);
+                }
+            }
+            Effect::TickEvery(period) => {
+                let _ = hostcalls::set_tick_period(period);
+            }
+            Effect::Warn(line) => host::log(LogLevel::Warn, &line),
+            Effect::Info(line) => host::log(LogLevel::Info, &line),
+        }
+    }
+
+    fn metric_id(&self, metric: usize) -> Option<u32> {
+        self.metric_ids.get(metric).copied().flatten()
+    }
+
+    fn open_stream(&self) {
+        host::act_on(self.root);
+        self.drop_stream();
+        match Stream::open() {
+            Ok(stream) => *self.stream.borrow_mut() = Some(stream),
+            Err(_status) => {
+                let mut worker = self.worker.borrow_mut();
+                worker.on_closed(host::now(), CloseCause::NotOpened, &mut HostSharedData);
+            }
+        }
+    }
+
+    fn drop_stream(&self) {
+        let stream = self.stream.borrow_mut().take();
+        if let Some(stream) = stream {
+            host::act_on(self.root);
+            stream.cancel();
+        }
+    }
+
+    fn is_open(&self, token: u32) -> bool {
+        self.stream.borrow().is_some_and(|stream| stream.is(token))
+    }
+}
+
+/// One request on its way through the filter.
+pub(super) struct Request {
+    context: ContextId,
+    shared: Rc<Shared>,
+    /// Set once the request was paused.
+    place: Option<Place>,
+    /// What its response gets, if it was let go at once.
+    fields: Fields,
+}
+
+impl Request {
+    /// What its response gets.
+    fn take_fields(&mut self) -> Fields {
+        if self.place.is_some() {
+            self.shared.fields.borrow_mut().remove(&self.context.0).unwrap_or_default()
+        } else {
+            std::mem::take(&mut self.fields)
+        }
+    }
+}
+
+impl Context for Request {}
+
+impl HttpContext for Request {
+    fn on_http_request_headers(&mut self, _count: usize, _end: bool) -> Action {
+        #[cfg(feature = "fault-injection")]
+        crash_if_asked();
+        let (path, verdict) = {
+            let mut worker = self.shared.worker.borrow_mut();
+            let now = host::now();
+            worker.begin_callback(now, Callback::Request);
+            worker.on_request(now, self.context, &mut Headers, &mut HostSharedData)
+        };
+        if let Some(path) = path {
+            host::set_path(&path);
+        }
+        self.shared.drain(Callback::Request);
+        let Conclusion { fate, entry } = match verdict {
+            Verdict::Conclude(conclusion) => conclusion,
+            Verdict::Pause(place) => {
+                self.place = Some(place);
+                return Action::Pause;
+            }
+        };
+        tell_access_log(entry);
+        match fate {
+            Fate::Pass(fields) => {
+                self.fields = fields;
+                Action::Continue
+            }
+            Fate::Refuse(reply) => {
+                host::reply(&reply);
+                Action::Pause
+            }
+        }
+    }
+
+    fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {
+        for (name, value) in self.take_fields() {
+            host::set_response_field(name, &value);
+        }
+        Action::Continue
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            self.take_fields();
+            self.shared.worker.borrow_mut().on_request_done(self.context, place);
+        }
+    }
+}
+
+/// At the decision: a client may leave, and be logged, before its response comes.
+fn tell_access_log(entry: Option<String>) {
+    if let Some(entry) = entry {
+        host::set_filter_state(access_log::FILTER_STATE, &entry);
+    }
+}
+
+/// Traps, as a defect would.
+#[cfg(feature = "fault-injection")]
+#[allow(clippy::panic, reason = "the fault that a test asks for")]
+fn crash_if_asked() {
+    use proxy_wasm::types::MapType;
+    let header = hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, "x-meliproxy-crash");
+    assert!(!matches!(header, Ok(Some(_))), "crash asked for by the request");
+}
+
+fn metric_ids(definitions: Vec<(Kind, String)>) -> Vec<Option<u32>> {
+    METRIC_IDS.with_borrow_mut(|ids| {
+        let define = |(kind, name): (Kind, String)| {
+            *ids.entry(name).or_insert_with_key(|name| host::define_metric(kind, name))
+        };
+        definitions.into_iter().map(define).collect()
+    })
+}
+
+/// What is the same for all workers of this process: whoever is first stores its own.
+fn of_process<const N: usize>(name: &str, own: [u8; N]) -> [u8; N] {
+    let mut shared = HostSharedData;
+    let _ = shared.set(name, &own, None);
+    let stored = shared.get(name).and_then(|(stored, _)| stored.try_into().ok());
+    stored.unwrap_or(own)
+}

@@ -1,0 +1,395 @@
+//! One worker: all that one VM of Envoy knows and does, as a machine that is told events and returns effects.
+//!
+//! The driver (the shim, or a test) announces each callback of the host by [`Worker::begin_callback`], calls one `on_*`
+//! method, and drains [`Worker::poll_effect`] until it returns `None`. Effects that act on another context than the
+//! calling one come out in root callbacks alone, and at most [`MOST_RELEASES`] requests are let go in one of them.
+
+mod counts;
+mod effect;
+mod health;
+mod peers;
+mod ticks;
+mod waiting;
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use self::counts::Counts;
+pub use self::effect::{Callback, ContextId, Effect, Place, Verdict};
+use self::health::Health;
+use self::peers::Peers;
+use self::ticks::Ticks;
+pub use self::waiting::MOST_WAITING;
+use self::waiting::{Waiter, Waiting};
+use crate::exchange::{Conclusion, Exchange, Tally, conclude_by_config};
+use crate::http::RequestView;
+use crate::metrics::{self, Failure, Metric};
+use crate::plan::Plan;
+use crate::quota::refusals::Refusals;
+use crate::redis::{self, Client, CloseCause, Event, SubmitError, Ticket, Value};
+use crate::roster;
+use crate::shared::SharedData;
+use crate::time::{Instant, Now};
+
+/// Requests let go in one callback of the host. Above about 300 the host's stack overflows and the VM dies, since it
+/// runs what follows from each release nested in the one before.
+pub const MOST_RELEASES: usize = 64;
+
+/// What the one question is called that is on its way.
+const TICKET: Ticket = Ticket(0);
+
+/// The state of one worker.
+#[derive(Debug)]
+pub struct Worker {
+    id: u64,
+    plan: Rc<Plan>,
+    redis: Option<Client>,
+    refusals: Refusals,
+    waiting: Waiting,
+    /// The processes that count together; none without Redis.
+    peers: Option<Peers>,
+    releases: VecDeque<Effect>,
+    /// Effects that are possible in every callback.
+    effects: VecDeque<Effect>,
+    counts: Counts,
+    /// Effects on the stream itself, for root callbacks alone.
+    stream_effects: VecDeque<Effect>,
+    now: Instant,
+    callback: Callback,
+    released_count: usize,
+    ticks: Ticks,
+    /// Whether this VM has shown that it serves requests. Envoy's main thread has one too, which never does and cannot
+    /// connect: it must neither count as degraded nor complain.
+    serves: bool,
+    health: Health,
+    renewed_at: Option<Instant>,
+}
+
+impl Worker {
+    /// A worker of `plan`. `id` is random, and names it among the workers of its process; so is `process`, which names
+    /// that among all that count together.
+    #[must_use]
+    pub fn new(id: u64, process: u64, plan: Rc<Plan>, redis: Option<Client>) -> Self {
+        let config = plan.config().redis.as_ref();
+        let peers = config.map(|redis| Peers::new(&redis.namespace, process));
+        Self {
+            id,
+            plan,
+            redis,
+            refusals: Refusals::default(),
+            waiting: Waiting::default(),
+            peers,
+            releases: VecDeque::new(),
+            effects: VecDeque::new(),
+            counts: Counts::default(),
+            stream_effects: VecDeque::new(),
+            now: Instant::default(),
+            callback: Callback::Root,
+            released_count: 0,
+            ticks: Ticks::default(),
+            serves: false,
+            health: Health::default(),
+            renewed_at: None,
+        }
+    }
+
+    /// Says that a callback of the host has begun.
+    pub const fn begin_callback(&mut self, now: Now, callback: Callback) {
+        self.now = now.mono;
+        self.callback = callback;
+        self.ticks.on_callback();
+        self.released_count = 0;
+    }
+
+    /// The next thing to do in this callback.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        let in_root = self.callback == Callback::Root;
+        // Before what is sent: that is for the stream just opened.
+        let on_stream = if in_root { self.stream_effects.pop_front() } else { None };
+        if let Some(effect) = on_stream.or_else(|| self.effects.pop_front()) {
+            return Some(effect);
+        }
+        if in_root
+            && self.released_count < MOST_RELEASES
+            && let Some(release) = self.releases.pop_front()
+        {
+            self.released_count += 1;
+            return Some(release);
+        }
+        self.counts.pop().or_else(|| self.tick_as_needed())
+    }
+
+    /// A request has arrived. Returns the path to send upstream if it must be another one, and what becomes of it.
+    pub fn on_request(
+        &mut self,
+        now: Now,
+        context: ContextId,
+        view: &mut dyn RequestView,
+        shared: &mut dyn SharedData,
+    ) -> (Option<Vec<u8>>, Verdict) {
+        self.serves = true;
+        let opening = self.plan.open(view);
+        let counts = &mut self.counts;
+        let verdict = match conclude_by_config(&opening, &self.plan, counts) {
+            Some(conclusion) => Verdict::Conclude(conclusion),
+            None => {
+                let would_refuse = opening.would_refuse.first().copied();
+                let exchange = Exchange::new(now, opening.checks, would_refuse);
+                self.begin(now, context, exchange, shared)
+            }
+        };
+        (opening.rewritten_path, verdict)
+    }
+
+    fn begin(
+        &mut self,
+        now: Now,
+        context: ContextId,
+        exchange: Exchange,
+        shared: &mut dyn SharedData,
+    ) -> Verdict {
+        let (plan, counts) = (&self.plan, &mut self.counts);
+        if let Some(conclusion) = exchange.conclude_here(now, plan, &self.refusals, counts) {
+            return Verdict::Conclude(conclusion);
+        }
+        if let Some(redis) = &self.redis {
+            let Some(failure) = self.waiting.refuses().or_else(|| failure(redis.admits())) else {
+                let place = self.waiting.join(context, exchange);
+                self.ask(now, None, shared);
+                return Verdict::Pause(place);
+            };
+            counts.count(Metric::RedisFailures(failure));
+            let live = live(self.peers.as_ref());
+            let conclusion = exchange.conclude_without_store(now, live, plan, shared, counts);
+            return Verdict::Conclude(conclusion);
+        }
+        Verdict::Conclude(exchange.conclude_by_process(now, plan, shared, counts))
+    }
+
+    /// A request that was paused at `place` is over, whatever became of it.
+    pub fn on_request_done(&mut self, context: ContextId, place: Place) {
+        self.waiting.leave(context, place);
+    }
+
+    /// Requests that wait for Redis now, those included whose client has gone.
+    #[must_use]
+    pub fn waiting_count(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Bytes have come from Redis.
+    pub fn on_input(&mut self, now: Now, bytes: &[u8], shared: &mut dyn SharedData) {
+        if let Some(redis) = &mut self.redis {
+            redis.handle_input(now.mono, bytes);
+        }
+        self.after_redis(now, shared);
+    }
+
+    /// The stream is gone, or could not be opened.
+    pub fn on_closed(&mut self, now: Now, cause: CloseCause, shared: &mut dyn SharedData) {
+        if let Some(redis) = &mut self.redis {
+            redis.handle_closed(now.mono, cause);
+        }
+        self.after_redis(now, shared);
+    }
+
+    /// Time has passed.
+    pub fn on_tick(&mut self, now: Now, shared: &mut dyn SharedData) {
+        self.ticks.on_tick();
+        if let Some(redis) = &mut self.redis {
+            redis.handle_timeout(now.mono);
+        }
+        self.after_redis(now, shared);
+        self.announce(now);
+        let renewed_at = self.renewed_at;
+        if renewed_at.is_none_or(|at| now.mono.saturating_since(at) >= roster::RENEW_EVERY) {
+            self.renew(now, shared);
+        }
+    }
+
+    /// The configuration was replaced and the last request of this worker is over.
+    pub fn on_retired(&mut self, now: Now, shared: &mut dyn SharedData) {
+        self.redis = None;
+        self.serves = false;
+        self.check_up(now, shared, |health| {
+            *health = Health::default();
+            None
+        });
+    }
+
+    /// Takes all that the client has to say, and sends what it has to send.
+    fn after_redis(&mut self, now: Now, shared: &mut dyn SharedData) {
+        let mut failed = None;
+        while let Some(event) = self.redis.as_mut().and_then(Client::poll_event) {
+            match event {
+                Event::Connect => self.stream_effects.push_back(Effect::OpenStream),
+                Event::Disconnect => self.stream_effects.push_back(Effect::DropStream),
+                Event::Ready => self.on_ready(now, shared),
+                Event::Lost { cause } => self.on_lost(now, &cause.to_string(), shared),
+                Event::Reply { ticket: TICKET, value, elapsed } => {
+                    let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+                    self.record(Metric::RedisLatency, micros);
+                    self.on_answer(now, &value, shared);
+                }
+                Event::Reply { ticket, value, .. } => self.on_peers(now, ticket, &value),
+                Event::Failed { ticket, .. } if ticket != TICKET => {}
+                Event::Failed { cause, .. } => {
+                    let failure = match cause {
+                        redis::Failure::Deadline => Failure::Deadline,
+                        redis::Failure::Closed => Failure::Closed,
+                    };
+                    failed = Some(failure);
+                    self.on_failure(now, failure, shared);
+                }
+                // Nothing has been subscribed to.
+                Event::Push(_) => {}
+            }
+        }
+        self.ask(now, failed, shared);
+    }
+
+    /// Asks Redis about those in line, as far as it is time, and sends what is to be sent. Who came while Redis was
+    /// there and is not asked about because something `failed` meanwhile has failed of that.
+    fn ask(&mut self, now: Now, failed: Option<Failure>, shared: &mut dyn SharedData) {
+        while let Some(redis) = &mut self.redis
+            && let Some((request, since)) = self.waiting.next_question()
+        {
+            if let Some(failure) = failure(redis.submit_for(now.mono, since, request, TICKET)) {
+                self.on_failure(now, failed.unwrap_or(failure), shared);
+            }
+        }
+        self.transmit();
+    }
+
+    fn transmit(&mut self) {
+        if let Some(bytes) = self.redis.as_mut().and_then(Client::poll_transmit) {
+            self.effects.push_back(Effect::Send(bytes));
+        }
+    }
+
+    /// Tells the other processes that this one is there, if it is time to.
+    fn announce(&mut self, now: Now) {
+        if let (Some(redis), Some(peers)) = (&mut self.redis, &mut self.peers)
+            && redis.is_ready()
+            && let Some((ticket, request)) = peers.due(now.mono)
+        {
+            // What Redis does not take now is tried again.
+            let _ = redis.submit(now.mono, request, ticket);
+            self.transmit();
+        }
+    }
+
+    fn on_peers(&mut self, now: Now, ticket: Ticket, answer: &Value) {
+        let (Some(redis), Some(peers)) = (&mut self.redis, &mut self.peers) else { return };
+        for (ticket, request) in peers.on_answer(ticket, answer) {
+            let _ = redis.submit(now.mono, request, ticket);
+        }
+    }
+
+    fn on_ready(&mut self, now: Now, shared: &mut dyn SharedData) {
+        self.serves = true;
+        if let Some(peers) = &mut self.peers {
+            peers.on_ready();
+        }
+        self.counts.count(Metric::RedisConnects);
+        self.check_up(now, shared, Health::on_ready);
+    }
+
+    fn on_lost(&mut self, now: Now, cause: &str, shared: &mut dyn SharedData) {
+        if self.serves {
+            self.counts.count(Metric::RedisDisconnects);
+            self.check_up(now, shared, |health| health.on_lost(cause));
+        }
+    }
+
+    fn on_answer(&mut self, now: Now, answer: &Value, shared: &mut dyn SharedData) {
+        let Some((question, waiters)) = self.waiting.take() else { return };
+        let Some(decisions) = question.decisions(answer) else {
+            self.conclude_without_store(now, waiters, Failure::Error, shared);
+            self.check_up(now, shared, |health| health.on_error(now.mono, answer));
+            return;
+        };
+        let (plan, counts) = (&self.plan, &mut self.counts);
+        for ((context, exchange), decision) in waiters.into_iter().zip(decisions) {
+            let conclusion =
+                exchange.conclude_by_redis(now, &decision, plan, &mut self.refusals, counts);
+            self.releases.extend(release(context, conclusion));
+        }
+        self.check_up(now, shared, |health| health.on_answer(now.mono));
+    }
+
+    fn on_failure(&mut self, now: Now, failure: Failure, shared: &mut dyn SharedData) {
+        if let Some((_, waiters)) = self.waiting.take() {
+            self.conclude_without_store(now, waiters, failure, shared);
+        }
+        if failure == Failure::Deadline {
+            self.check_up(now, shared, |health| health.on_late(now.mono));
+        }
+    }
+
+    fn conclude_without_store(
+        &mut self,
+        now: Now,
+        waiters: Vec<Waiter>,
+        failure: Failure,
+        shared: &mut dyn SharedData,
+    ) {
+        let (plan, counts) = (&self.plan, &mut self.counts);
+        let live = live(self.peers.as_ref());
+        for (context, exchange) in waiters {
+            counts.count(Metric::RedisFailures(failure));
+            let conclusion = exchange.conclude_without_store(now, live, plan, shared, counts);
+            self.releases.extend(release(context, conclusion));
+        }
+    }
+
+    fn record(&mut self, metric: Metric, value: u64) {
+        self.effects.push_back(Effect::Record(metrics::index(metric), value));
+    }
+
+    /// Hands the news to `health`, says what is to be said, and tells the roster if the standing has changed.
+    fn check_up(
+        &mut self,
+        now: Now,
+        shared: &mut dyn SharedData,
+        news: impl FnOnce(&mut Health) -> Option<Effect>,
+    ) {
+        let before = self.health.standing();
+        self.effects.extend(news(&mut self.health));
+        if self.health.standing() != before {
+            self.renew(now, shared);
+        }
+    }
+
+    fn renew(&mut self, now: Now, shared: &mut dyn SharedData) {
+        self.renewed_at = Some(now.mono);
+        if let Some(totals) = roster::renew(shared, now, self.id, self.health.standing()) {
+            self.record(Metric::RedisConnections, totals.connected);
+            self.record(Metric::Degraded, totals.degraded);
+        }
+    }
+
+    fn tick_as_needed(&mut self) -> Option<Effect> {
+        let due = self.redis.as_ref().and_then(Client::poll_timeout);
+        let due_after = due.map(|at| at.saturating_since(self.now));
+        self.ticks.adapt(!self.releases.is_empty(), due_after)
+    }
+}
+
+/// What lets a waiting request go; nothing if its client has gone.
+fn release(context: Option<ContextId>, conclusion: Conclusion) -> Option<Effect> {
+    Some(Effect::Release(context?, conclusion))
+}
+
+/// How many processes share the limits while each counts for itself.
+fn live(peers: Option<&Peers>) -> u64 {
+    peers.map_or(1, Peers::live)
+}
+
+fn failure(submitted: Result<(), SubmitError>) -> Option<Failure> {
+    match submitted {
+        Ok(()) => None,
+        Err(SubmitError::Unavailable) => Some(Failure::Unavailable),
+        Err(SubmitError::Overloaded) => Some(Failure::Overloaded),
+    }
+}
