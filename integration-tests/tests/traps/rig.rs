@@ -18,7 +18,7 @@ pub(crate) fn config() -> String {
 /// A connection of a worker to Redis, by the number that Redis gave it.
 pub(crate) type ConnectionId = String;
 
-/// The filter's connections, as the primary lists them, with how many seconds nothing has come on each.
+/// The filter's connections, as the primary lists them, with their ages in seconds.
 pub(crate) fn connections(fleet: &Fleet) -> Vec<(ConnectionId, u64)> {
     let list = fleet.redis().node(0).ask(&["CLIENT", "LIST"]).unwrap().to_string();
     let connection = |line: &str| {
@@ -27,7 +27,7 @@ pub(crate) fn connections(fleet: &Fleet) -> Vec<(ConnectionId, u64)> {
             fields.find_map(|field| Some(field.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
         };
         let is_filter = field("name").as_deref() == Some("meliproxy");
-        is_filter.then(|| (field("id").unwrap(), field("idle").unwrap().parse().unwrap()))
+        is_filter.then(|| (field("id").unwrap(), field("age").unwrap().parse().unwrap()))
     };
     list.lines().filter_map(connection).collect()
 }
