@@ -60,7 +60,8 @@ fn a_wrong_value_is_refused_with_what_is_allowed() {
     const STATUS: &str = "a whole number from 400 to 599";
     const MEDIA_TYPE: &str = "a media type, such as 'application/json'";
     const MEDIA_TYPES: &str = "'' | 'json' | 'text/' | '/plain' | 'a/b/c' | 'text/pla in' | 'té/xt' | \
-        'text/plain;\\r\\nx: y' | ' text/plain' | 1";
+        'text/plain;\\r\\nx: y' | ' text/plain' | 'text/plain ' | \
+        'text/plain;\\t' | 'a/b; c=d ' | 1";
     assert_each_refused(&[
         ("/quotas/0/refusal", "an object", "429 | null | 'no'"),
         ("/quotas/0/refusal/status", STATUS, "399 | 600 | '429' | null"),

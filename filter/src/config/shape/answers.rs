@@ -99,7 +99,8 @@ pub(super) fn read_refusal(value: &Value<'_>) -> Option<Refusal> {
     })
 }
 
-/// A media type (RFC 9110 §8.3.1), its parameters only looked at so far that they cannot end the line.
+/// A media type (RFC 9110 §8.3.1), its parameters only looked at so far that they can stand in a field. A space at
+/// its end could not: to HTTP/2 (RFC 9113 §8.2.1) all of the response would be malformed.
 fn is_content_type(text: &str) -> bool {
     let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
     let is_essence = essence
@@ -107,5 +108,6 @@ fn is_content_type(text: &str) -> bool {
         .split_once('/')
         .is_some_and(|(a, b)| is_token(a) && is_token(b));
     let is_visible = parameters.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-    text.len() <= MAX_CONTENT_TYPE_BYTES && is_essence && is_visible
+    let is_trimmed = text.trim_ascii_end() == text;
+    text.len() <= MAX_CONTENT_TYPE_BYTES && is_essence && is_visible && is_trimmed
 }
