@@ -10,7 +10,9 @@ use crate::config::OnStoreFailure;
 use crate::http::{Fields, LocalReply};
 use crate::metrics::{Metric, Outcome};
 use crate::plan::{Opening, Plan};
+use crate::quota::lease::{self, Leases};
 use crate::quota::refusals::Refusals;
+use crate::quota::script::Grant;
 use crate::quota::{Check, Decision, Standing, fields, process};
 use crate::shared::SharedData;
 use crate::time::{Instant, Now};
@@ -80,16 +82,28 @@ impl Exchange {
         Self { checks, would_refuse, began_at: now.mono }
     }
 
-    /// Concludes a request that is held against nothing, or one that is known to be refused.
+    /// Concludes a request that is held against nothing, one that was paid for ahead, or one that is known to be
+    /// refused.
     pub fn conclude_here(
         &self,
         now: Now,
         plan: &Plan,
+        leases: &mut Leases,
         refusals: &Refusals,
         tally: &mut dyn Tally,
     ) -> Option<Conclusion> {
         if self.checks.is_empty() {
             return Some(self.pass(now, plan, Fields::new(), None));
+        }
+        if let Some(standings) = leases.pay(now.mono, &self.checks) {
+            let outcomes = [Outcome::AllowedByLease; 3];
+            return Some(self.conclude(
+                now,
+                &Decision::new(true, standings),
+                outcomes,
+                plan,
+                tally,
+            ));
         }
         let mut exceeded = Vec::new();
         for check in self.checks.iter().filter(|check| check.enforced) {
@@ -129,12 +143,24 @@ impl Exchange {
                 && check.enforced
                 && plan.remembers_refusals(check.rule)
             {
+                // What others have taken ahead may come back.
+                let most = check.lease_life.map_or(exhausted_for, |_| lease::LIFE);
                 // From before Redis was asked: to ask a little early again is exact, to refuse a little long is not.
-                refusals.refuse(check.hash, self.began_at.saturating_add(exhausted_for));
+                let until = self.began_at.saturating_add(exhausted_for.min(most));
+                refusals.refuse(check.hash, until);
             }
         }
         let outcomes = [Outcome::DeniedByRedis, Outcome::AllowedByRedis, Outcome::ShadowedByRedis];
         self.conclude(now, decision, outcomes, plan, tally)
+    }
+
+    /// Puts in what was taken ahead on one of its checks.
+    pub fn take_lease(&self, grant: &Grant, decision: &Decision, leases: &mut Leases) {
+        let (check, standing) =
+            (self.checks.get(grant.check), decision.standings().get(grant.check));
+        if let (Some(check), Some(standing)) = (check, standing) {
+            leases.put(self.began_at, check, standing, grant);
+        }
     }
 
     /// Concludes by what this process has counted itself.

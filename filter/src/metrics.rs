@@ -11,6 +11,8 @@ pub enum Outcome {
     AllowedByRedis,
     /// Counted by this process.
     AllowedByProcess,
+    /// Paid for out of what was taken ahead of Redis' counters.
+    AllowedByLease,
     /// Redis was asked.
     DeniedByRedis,
     /// Counted by this process.
@@ -54,7 +56,7 @@ pub enum Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
     /// `meliproxy_quota_decisions_total{rule,outcome="allowed"|"denied",source}`, the source being `redis`, `process`,
-    /// `memory` or, for denied ones, `config`: an allowed request counts once for each of its rules, a refused one for
+    /// `lease`, `memory` or `config`: an allowed request counts once for each of its rules, a refused one for
     /// each rule that refused it.
     Decisions {
         /// Index of the rule.
@@ -88,9 +90,10 @@ pub enum Kind {
 }
 
 /// With what its labels `outcome` and `source` say.
-const OUTCOMES: [(Outcome, &str, &str); 9] = [
+const OUTCOMES: [(Outcome, &str, &str); 10] = [
     (Outcome::AllowedByRedis, "allowed", "redis"),
     (Outcome::AllowedByProcess, "allowed", "process"),
+    (Outcome::AllowedByLease, "allowed", "lease"),
     (Outcome::DeniedByRedis, "denied", "redis"),
     (Outcome::DeniedByProcess, "denied", "process"),
     (Outcome::DeniedFromMemory, "denied", "memory"),

@@ -29,8 +29,8 @@ use std::time::Duration;
 
 use meliproxy::config::template::Segment;
 use meliproxy::config::{
-    Algorithm, Config, Cost, KeyPart, MAX_FILE_BYTES, MAX_PROBLEMS, OnStoreFailure, Per, Problem,
-    Redis, Refusal, ResponseFields, Transport,
+    Algorithm, Config, Cost, KeyPart, MAX_FILE_BYTES, MAX_PROBLEMS, OnStoreFailure, Per, Precision,
+    Problem, Redis, Refusal, ResponseFields, Transport,
 };
 use serde_json::{Value, json};
 
@@ -68,6 +68,7 @@ fn full() -> Value {
             "limit": 10,
             "per": "1m",
             "algorithm": "token_bucket",
+            "precision": "leased",
             "burst": 20,
             "overrides": [{"match": {"header:x-api-key": "partner"}, "limit": 20, "burst": 30}],
         }],
@@ -182,6 +183,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(config.rules[0].routes, None);
     assert_eq!(config.rules[0].by, []);
     assert_eq!(config.rules[0].algorithm, Algorithm::FixedWindow);
+    assert_eq!(config.rules[0].precision, Precision::Exact);
     assert_eq!(config.rules[0].cost, Cost { units: NonZeroU64::MIN, header: None });
     assert_eq!(config.rules[0].overrides, []);
     assert_eq!(config.rules[0].on_store_failure, OnStoreFailure::Local);
@@ -287,7 +289,7 @@ quotas[0].per: found "0s", allowed: a whole number of s, m, h or d from 1s to 36
 quotas[1]: found "a rule", allowed: an object
 quotas[2].limit: found nothing, allowed: a whole number from 1 to 999999999999999
 quotas[2].routes[0]: found "itemz" (did you mean "items"?), allowed: the name of a route: "items", "Items" or "other"
-quotas[2].limits: found an unknown key (did you mean "limit"?), allowed: "name", "routes", "by", "limit", "per", "algorithm", "burst", "cost", "overrides", "on_store_failure", "shadow", "enforce_percent" or "refusal"
+quotas[2].limits: found an unknown key (did you mean "limit"?), allowed: "name", "routes", "by", "limit", "per", "algorithm", "burst", "precision", "cost", "overrides", "on_store_failure", "shadow", "enforce_percent" or "refusal"
 version: found 2, allowed: 1
 redis.timeout: found 20, allowed: a whole number of ms or s from 1ms to 1s
 redis.timeout: found "1h" again, allowed: each key once

@@ -111,6 +111,8 @@ pub struct Rule {
     pub per: Per,
     /// `algorithm`: how time is divided. Default: `fixed_window`.
     pub algorithm: Algorithm,
+    /// `precision`: whether units of hot keys are taken ahead. Default: `exact`.
+    pub precision: Precision,
     /// `cost`: units that a request takes. Default: 1.
     pub cost: Cost,
     /// `overrides`: keys that are treated otherwise, at most 256; the first that matches counts.
@@ -238,6 +240,15 @@ pub enum OnStoreFailure {
     Allow,
     /// `deny`: everything is refused.
     Deny,
+}
+
+/// When Redis is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// `exact`: about each request.
+    Exact,
+    /// `leased`: for hot keys ahead of need, see [`crate::quota::lease`].
+    Leased,
 }
 
 /// How a rule divides time.

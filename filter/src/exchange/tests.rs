@@ -128,7 +128,13 @@ fn an_override_that_would_refuse_is_told_of_unless_another_rule_refuses() {
     );
     assert!(told_of_redis(&rules, false, vec![exceeded(0, 3)]).starts_with("rule=local "));
     let alone = exchange(&plan(), &[], Some(SHADOW));
-    let told = alone.conclude_here(at(1_000_000), &plan(), &Refusals::default(), &mut NoTally);
+    let told = alone.conclude_here(
+        at(1_000_000),
+        &plan(),
+        &mut Leases::default(),
+        &Refusals::default(),
+        &mut NoTally,
+    );
     assert_eq!(
         told.unwrap().entry.unwrap(),
         "rule=shadow outcome=shadowed source=config remaining=- redis_us=0"
@@ -138,7 +144,13 @@ fn an_override_that_would_refuse_is_told_of_unless_another_rule_refuses() {
 #[test]
 fn nothing_is_told_where_no_rule_applies() {
     let free = exchange(&plan(), &[], None);
-    let told = free.conclude_here(at(1_000_000), &plan(), &Refusals::default(), &mut NoTally);
+    let told = free.conclude_here(
+        at(1_000_000),
+        &plan(),
+        &mut Leases::default(),
+        &Refusals::default(),
+        &mut NoTally,
+    );
     assert_eq!(told.unwrap().entry, None);
 }
 
@@ -149,7 +161,13 @@ fn what_is_remembered_is_told_as_such() {
     let decision = Decision::new(false, vec![within(1, 9), exceeded(0, 3)]);
     rules.conclude_by_redis(at(1_000_250), &decision, &plan(), &mut refusals, &mut NoTally);
     let again = exchange(&plan(), &[LOCAL, ALLOW], None);
-    let told = again.conclude_here(at(1_000_000), &plan(), &refusals, &mut NoTally);
+    let told = again.conclude_here(
+        at(1_000_000),
+        &plan(),
+        &mut Leases::default(),
+        &refusals,
+        &mut NoTally,
+    );
     assert_eq!(
         told.unwrap().entry.unwrap(),
         "rule=allow outcome=denied source=memory remaining=0 redis_us=0"

@@ -1,16 +1,17 @@
 //! Quotas: how many requests may pass, counted exactly over all replicas.
 //!
 //! A request meets the rules of its route; each rule names one counter for it ([`key`]) and says on what [`terms`], for
-//! some keys by [`overrides`]. What is already known to be over its limit is refused here ([`refusals`]); otherwise one
-//! script call asks Redis about all counters at once ([`script`]), all or none; out of reach of Redis the process counts
-//! for itself ([`process`]), by the same [`algorithm`]. A refusal is answered by [`answer`], and all responses tell by
-//! [`fields`] how the client stands.
+//! some keys by [`overrides`]. What is already known to be over its limit is refused here ([`refusals`]), what was taken
+//! ahead for a hot key is spent here ([`lease`]); otherwise one script call asks Redis about all counters at once
+//! ([`script`]), all or none; out of reach of Redis the process counts for itself ([`process`]), by the same
+//! [`algorithm`]. A refusal is answered by [`answer`], and all responses tell by [`fields`] how the client stands.
 
 pub mod algorithm;
 pub mod answer;
 mod calendar;
 pub mod fields;
 pub mod key;
+pub mod lease;
 pub mod overrides;
 pub mod policy;
 pub mod process;
@@ -39,6 +40,8 @@ pub struct Check {
     pub hash: KeyHash,
     /// Whether the rule refuses requests of this key; otherwise it only tells what it would have done.
     pub enforced: bool,
+    /// How long units of it may be held that were taken ahead; `None` if none may.
+    pub lease_life: Option<Duration>,
 }
 
 /// How one check stands.

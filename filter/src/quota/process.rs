@@ -197,7 +197,7 @@ mod tests {
         let place = (slot << 52) | 1;
         let policy = Policy { algorithm: Algorithm::FixedWindow, limit, per: Per::Span(MINUTE) };
         let hash = KeyHash::from_parts(place, tag);
-        Check { rule: 0, policy, cost: 1, name: Vec::new(), hash, enforced: true }
+        Check { rule: 0, policy, cost: 1, name: Vec::new(), hash, enforced: true, lease_life: None }
     }
 
     fn at(secs: u64) -> UnixTime {

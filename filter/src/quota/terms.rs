@@ -6,7 +6,7 @@ use super::Check;
 use super::key::{self, HashSeed, KeyHash, PartList, PartPlace, Parts};
 use super::overrides::Overrides;
 use super::policy::Policy;
-use crate::config::{Algorithm, KeyPart, Rule, Treatment};
+use crate::config::{Algorithm, KeyPart, Precision, Rule, Treatment};
 
 /// Most units that a request can say it takes.
 const MOST_UNITS: u64 = 1_000_000;
@@ -17,6 +17,7 @@ pub struct Terms {
     prefix: Vec<u8>,
     by: Vec<PartPlace>,
     policy: Policy,
+    precision: Precision,
     units: u64,
     /// The field that says the cost instead.
     units_field: Option<PartPlace>,
@@ -48,6 +49,7 @@ impl Terms {
             prefix: key::prefix(namespace, rule),
             by: rule.by.iter().map(|part| parts.add(part)).collect(),
             policy: Policy::of(rule),
+            precision: rule.precision,
             units: rule.cost.units.get(),
             units_field: units_field.map(|name| parts.add(&KeyPart::Header(name.clone()))),
             overrides: Overrides::new(&rule.overrides, parts),
@@ -68,8 +70,12 @@ impl Terms {
             Some(Treatment::Limit { limit, burst }) => self.policy_with(limit, burst),
             Some(Treatment::Exempt) | None => self.policy,
         };
-        let hash = KeyHash::of(seed, &name);
-        Application::Check(Check { rule, policy, cost: self.cost(parts), name, hash, enforced })
+        let (policy, lease_life) = match self.precision {
+            Precision::Exact => (policy, None),
+            Precision::Leased => policy.leased(),
+        };
+        let (hash, cost) = (KeyHash::of(seed, &name), self.cost(parts));
+        Application::Check(Check { rule, policy, cost, name, hash, enforced, lease_life })
     }
 
     /// The rule's policy with other numbers.

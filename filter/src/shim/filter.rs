@@ -19,7 +19,7 @@ use crate::exchange::{Conclusion, Fate};
 use crate::http::Fields;
 use crate::metrics::{self, Kind};
 use crate::plan::Plan;
-use crate::quota::{key::HashSeed, script};
+use crate::quota::{key::HashSeed, lease::Unspent, script};
 use crate::redis::{Client, CloseCause, Credentials, Options, Password};
 use crate::rng::Rng;
 use crate::shared::SharedData;
@@ -30,6 +30,9 @@ thread_local! {
     /// The host's numbers of series, by name. The host makes a new one at each definition, so a series is defined once
     /// in a VM, however often the configuration changes.
     static METRIC_IDS: RefCell<HashMap<String, Option<u32>>> = RefCell::default();
+
+    /// What retired roots of this VM had taken ahead: the next tick of another one gives it back.
+    static UNSPENT: RefCell<Vec<Unspent>> = RefCell::default();
 }
 
 /// One configured root context.
@@ -83,7 +86,11 @@ impl Filter {
     }
 
     pub(super) fn on_tick(&self) {
-        self.shared.tell(|worker, now| worker.on_tick(now, &mut HostSharedData));
+        let unspent = UNSPENT.take();
+        self.shared.tell(|worker, now| {
+            worker.inherit(unspent);
+            worker.on_tick(now, &mut HostSharedData);
+        });
     }
 
     pub(super) fn on_stream_message(&self, token: u32, length: usize) {
@@ -100,10 +107,16 @@ impl Filter {
             self.shared.tell(|worker, now| worker.on_closed(now, cause, &mut HostSharedData));
         }
     }
+}
 
-    pub(super) fn on_retired(&self) {
+/// The root is gone: its configuration was replaced, and its last request is over. That is known without the callback
+/// `proxy_on_done`, which every request would pay for.
+impl Drop for Filter {
+    fn drop(&mut self) {
         self.shared.drop_stream();
-        self.shared.tell(|worker, now| worker.on_retired(now, &mut HostSharedData));
+        let mut unspent = Vec::new();
+        self.shared.tell(|worker, now| unspent = worker.on_retired(now, &mut HostSharedData));
+        UNSPENT.with_borrow_mut(|all| all.append(&mut unspent));
     }
 }
 

@@ -54,13 +54,6 @@ impl Context for Root {
             filter.on_stream_close(token, status);
         }
     }
-
-    fn on_done(&mut self) -> bool {
-        if let Some(filter) = self.filter() {
-            filter.on_retired();
-        }
-        true
-    }
 }
 
 impl RootContext for Root {

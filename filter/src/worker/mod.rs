@@ -25,7 +25,9 @@ use crate::exchange::{Conclusion, Exchange, Tally, conclude_by_config};
 use crate::http::RequestView;
 use crate::metrics::{self, Failure, Metric};
 use crate::plan::Plan;
+use crate::quota::lease::{Leases, Unspent};
 use crate::quota::refusals::Refusals;
+use crate::quota::script;
 use crate::redis::{self, Client, CloseCause, Event, SubmitError, Ticket, Value};
 use crate::roster;
 use crate::shared::SharedData;
@@ -37,6 +39,8 @@ pub const MOST_RELEASES: usize = 64;
 
 /// What the one question is called that is on its way.
 const TICKET: Ticket = Ticket(0);
+/// What nobody waits for: that units are given back. The tickets between are those of [`Peers`].
+const GIVEN_BACK: Ticket = Ticket(u64::MAX);
 
 /// The state of one worker.
 #[derive(Debug)]
@@ -45,6 +49,7 @@ pub struct Worker {
     plan: Rc<Plan>,
     redis: Option<Client>,
     refusals: Refusals,
+    leases: Leases,
     waiting: Waiting,
     /// The processes that count together; none without Redis.
     peers: Option<Peers>,
@@ -62,6 +67,8 @@ pub struct Worker {
     /// connect: it must neither count as degraded nor complain.
     serves: bool,
     health: Health,
+    /// Workers of this process that are connected to Redis, as far as is known.
+    connected: u64,
     renewed_at: Option<Instant>,
 }
 
@@ -77,6 +84,7 @@ impl Worker {
             plan,
             redis,
             refusals: Refusals::default(),
+            leases: Leases::default(),
             waiting: Waiting::default(),
             peers,
             releases: VecDeque::new(),
@@ -89,6 +97,7 @@ impl Worker {
             ticks: Ticks::default(),
             serves: false,
             health: Health::default(),
+            connected: 1,
             renewed_at: None,
         }
     }
@@ -148,8 +157,9 @@ impl Worker {
         exchange: Exchange,
         shared: &mut dyn SharedData,
     ) -> Verdict {
-        let (plan, counts) = (&self.plan, &mut self.counts);
-        if let Some(conclusion) = exchange.conclude_here(now, plan, &self.refusals, counts) {
+        let (plan, leases, counts) = (&self.plan, &mut self.leases, &mut self.counts);
+        let here = exchange.conclude_here(now, plan, leases, &self.refusals, counts);
+        if let Some(conclusion) = here {
             return Verdict::Conclude(conclusion);
         }
         if let Some(redis) = &self.redis {
@@ -201,20 +211,31 @@ impl Worker {
         }
         self.after_redis(now, shared);
         self.announce(now);
+        self.give_back(now);
         let renewed_at = self.renewed_at;
         if renewed_at.is_none_or(|at| now.mono.saturating_since(at) >= roster::RENEW_EVERY) {
             self.renew(now, shared);
         }
     }
 
-    /// The configuration was replaced and the last request of this worker is over.
-    pub fn on_retired(&mut self, now: Now, shared: &mut dyn SharedData) {
+    /// What the worker of a former configuration has left is to be given back.
+    pub fn inherit(&mut self, unspent: Vec<Unspent>) {
+        if self.redis.is_some() {
+            self.leases.inherit(unspent);
+        }
+    }
+
+    /// The configuration was replaced and the last request of this worker is over. Returns what [`Self::inherit`] of
+    /// the next one is to be told.
+    #[must_use]
+    pub fn on_retired(&mut self, now: Now, shared: &mut dyn SharedData) -> Vec<Unspent> {
         self.redis = None;
         self.serves = false;
         self.check_up(now, shared, |health| {
             *health = Health::default();
             None
         });
+        self.leases.bequeath(now.mono)
     }
 
     /// Takes all that the client has to say, and sends what it has to send.
@@ -251,8 +272,10 @@ impl Worker {
     /// Asks Redis about those in line, as far as it is time, and sends what is to be sent. Who came while Redis was
     /// there and is not asked about because something `failed` meanwhile has failed of that.
     fn ask(&mut self, now: Now, failed: Option<Failure>, shared: &mut dyn SharedData) {
+        let holders = live(self.peers.as_ref()).saturating_mul(self.connected.max(1));
         while let Some(redis) = &mut self.redis
-            && let Some((request, since)) = self.waiting.next_question()
+            && let Some((request, since)) =
+                self.waiting.next_question(&mut self.leases.asking(now.mono, holders))
         {
             if let Some(failure) = failure(redis.submit_for(now.mono, since, request, TICKET)) {
                 self.on_failure(now, failed.unwrap_or(failure), shared);
@@ -276,6 +299,20 @@ impl Worker {
             // What Redis does not take now is tried again.
             let _ = redis.submit(now.mono, request, ticket);
             self.transmit();
+        }
+    }
+
+    /// Gives back what was taken ahead and is not needed.
+    fn give_back(&mut self, now: Now) {
+        if let Some(redis) = &mut self.redis
+            && redis.is_ready()
+        {
+            let unspent = self.leases.take_unspent(now.mono);
+            if !unspent.is_empty() {
+                // What Redis does not take now lapses with its window.
+                let _ = redis.submit(now.mono, script::give_back(&unspent), GIVEN_BACK);
+                self.transmit();
+            }
         }
     }
 
@@ -304,11 +341,18 @@ impl Worker {
 
     fn on_answer(&mut self, now: Now, answer: &Value, shared: &mut dyn SharedData) {
         let Some((question, waiters)) = self.waiting.take() else { return };
-        let Some(decisions) = question.decisions(answer) else {
+        let Some(script::Answer { decisions, grants }) = question.answer(answer) else {
             self.conclude_without_store(now, waiters, Failure::Error, shared);
             self.check_up(now, shared, |health| health.on_error(now.mono, answer));
             return;
         };
+        for grant in &grants {
+            if let Some((_, exchange)) = waiters.get(grant.request)
+                && let Some(decision) = decisions.get(grant.request)
+            {
+                exchange.take_lease(grant, decision, &mut self.leases);
+            }
+        }
         let (plan, counts) = (&self.plan, &mut self.counts);
         for ((context, exchange), decision) in waiters.into_iter().zip(decisions) {
             let conclusion =
@@ -364,6 +408,7 @@ impl Worker {
     fn renew(&mut self, now: Now, shared: &mut dyn SharedData) {
         self.renewed_at = Some(now.mono);
         if let Some(totals) = roster::renew(shared, now, self.id, self.health.standing()) {
+            self.connected = totals.connected;
             self.record(Metric::RedisConnections, totals.connected);
             self.record(Metric::Degraded, totals.degraded);
         }

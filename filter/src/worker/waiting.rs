@@ -11,6 +11,7 @@ use slab::Slab;
 use super::effect::{ContextId, Place};
 use crate::exchange::Exchange;
 use crate::metrics::Failure;
+use crate::quota::lease::Ahead;
 use crate::quota::script::{MOST_REQUESTS, Question};
 use crate::redis::Request;
 use crate::time::Instant;
@@ -57,8 +58,9 @@ impl Waiting {
         }
     }
 
-    /// What to send next, if it is time for a question, and since when its oldest exchange has waited.
-    pub(super) fn next_question(&mut self) -> Option<(Request, Instant)> {
+    /// What to send next, if it is time for a question, and since when its oldest exchange has waited. It takes units
+    /// `ahead` as well.
+    pub(super) fn next_question(&mut self, ahead: &mut dyn Ahead) -> Option<(Request, Instant)> {
         if self.asked.is_some() {
             return None;
         }
@@ -68,7 +70,7 @@ impl Waiting {
             Some(exchange)
         });
         let since = head.clone().next()?.began_at();
-        let (question, request) = Question::of(head.map(Exchange::checks));
+        let (question, request) = Question::of(head.map(Exchange::checks), ahead);
         let members = self.line.drain(..question.requests_count()).collect();
         self.asked = Some((question, members));
         Some((request, since))
@@ -97,6 +99,7 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quota::lease::Exact;
     use crate::time::{Now, UnixTime};
 
     fn exchange(began_at: u64) -> Exchange {
@@ -111,15 +114,23 @@ mod tests {
     #[test]
     fn what_comes_while_a_question_is_on_its_way_goes_into_the_next() {
         let mut waiting = Waiting::default();
-        assert!(waiting.next_question().is_none());
+        assert!(waiting.next_question(&mut Exact).is_none());
         waiting.join(ContextId(1), exchange(1));
-        assert!(waiting.next_question().is_some_and(|(_, since)| since == Instant::from_micros(1)));
+        assert!(
+            waiting
+                .next_question(&mut Exact)
+                .is_some_and(|(_, since)| since == Instant::from_micros(1))
+        );
         waiting.join(ContextId(2), exchange(2));
         waiting.join(ContextId(3), exchange(3));
-        assert!(waiting.next_question().is_none());
+        assert!(waiting.next_question(&mut Exact).is_none());
         let (question, waiters) = waiting.take().unwrap();
         assert_eq!((question.requests_count(), contexts(&waiters)), (1, vec![Some(1)]));
-        assert!(waiting.next_question().is_some_and(|(_, since)| since == Instant::from_micros(2)));
+        assert!(
+            waiting
+                .next_question(&mut Exact)
+                .is_some_and(|(_, since)| since == Instant::from_micros(2))
+        );
         let (question, waiters) = waiting.take().unwrap();
         assert_eq!((question.requests_count(), contexts(&waiters)), (2, vec![Some(2), Some(3)]));
         assert!(waiting.take().is_none());
@@ -130,19 +141,19 @@ mod tests {
     fn who_has_gone_is_not_asked_about_but_keeps_the_place_if_already_asked() {
         let mut waiting = Waiting::default();
         let first = waiting.join(ContextId(1), exchange(1));
-        assert!(waiting.next_question().is_some());
+        assert!(waiting.next_question(&mut Exact).is_some());
         let second = waiting.join(ContextId(2), exchange(2));
         waiting.join(ContextId(3), exchange(3));
         waiting.leave(ContextId(1), first);
         waiting.leave(ContextId(2), second);
         assert_eq!(contexts(&waiting.take().unwrap().1), [None]);
-        assert!(waiting.next_question().is_some());
+        assert!(waiting.next_question(&mut Exact).is_some());
         assert_eq!(contexts(&waiting.take().unwrap().1), [Some(3)]);
         assert_eq!(waiting.len(), 0);
         // The place is another's by now.
         let again = waiting.join(ContextId(4), exchange(4));
         waiting.leave(ContextId(1), again);
-        assert!(waiting.next_question().is_some());
+        assert!(waiting.next_question(&mut Exact).is_some());
         assert_eq!(contexts(&waiting.take().unwrap().1), [Some(4)]);
     }
 
@@ -154,7 +165,7 @@ mod tests {
             waiting.join(ContextId(1), exchange(0));
         }
         assert_eq!(waiting.refuses(), Some(Failure::Overloaded));
-        assert!(waiting.next_question().is_some());
+        assert!(waiting.next_question(&mut Exact).is_some());
         assert_eq!(waiting.take().unwrap().1.len(), MOST_REQUESTS);
         assert_eq!(waiting.refuses(), None);
     }

@@ -146,6 +146,7 @@ fn an_editor_sees_most_mistakes() {
         ("/quotas/0/per", json!("minute")),
         ("/quotas/0/algorithm", json!("leaky")),
         ("/quotas/0/burst", json!(10)),
+        ("/quotas/0/precision", json!("lease")),
         ("/quotas/1/per", json!("month")),
         ("/quotas/0/cost", json!(0)),
         ("/quotas/0/cost", json!({"default": 1})),

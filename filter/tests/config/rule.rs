@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use meliproxy::config::{Algorithm, Cost, KeyPart, OnStoreFailure, Per, Rule};
+use meliproxy::config::{Algorithm, Cost, KeyPart, OnStoreFailure, Per, Precision, Rule};
 use serde_json::{Value, json};
 
 use super::{assert_each_refused, assert_refused, parse, with, without};
@@ -159,6 +159,15 @@ fn time_is_divided_in_three_ways() {
     let given = parse(&with("/quotas/1/burst", json!(1))).rules[1].algorithm;
     assert_eq!(given, Algorithm::TokenBucket { burst: units(1) });
     assert_each_refused(&[("/quotas/0/algorithm", ALGORITHM, "'leaky' | 'Fixed_window' | 1")]);
+}
+
+#[test]
+fn units_may_be_taken_ahead() {
+    let precision = |name: &str| rule_with("precision", json!(name)).precision;
+    assert_eq!(precision("exact"), Precision::Exact);
+    assert_eq!(precision("leased"), Precision::Leased);
+    let allowed = "'exact' or 'leased'";
+    assert_each_refused(&[("/quotas/0/precision", allowed, "'lease' | 'Exact' | true")]);
 }
 
 #[test]

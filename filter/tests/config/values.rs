@@ -169,7 +169,7 @@ fn what_is_needed_and_missing_is_named() {
 fn an_unknown_key_is_refused_with_the_known_ones() {
     const TOP: &str = r#""version", "redis", "client_address", "routes", "quotas", "response_fields" or "$schema""#;
     const RULE: &str = "\"name\", \"routes\", \"by\", \"limit\", \"per\", \"algorithm\", \"burst\", \
-                        \"cost\", \"overrides\", \"on_store_failure\", \"shadow\", \
+                        \"precision\", \"cost\", \"overrides\", \"on_store_failure\", \"shadow\", \
                         \"enforce_percent\" or \"refusal\"";
     const COST: &str = r#""header" or "default""#;
     const OVERRIDE: &str = r#""match", "limit", "burst" or "action""#;
@@ -188,7 +188,7 @@ fn an_unknown_key_is_refused_with_the_known_ones() {
         ("/quotas/0/limits", "quotas[0].limits", " (did you mean \"limit\"?)", RULE),
         ("/quotas/0/Limit", "quotas[0].Limit", " (did you mean \"limit\"?)", RULE),
         ("/quotas/0/pe", "quotas[0].pe", " (did you mean \"per\"?)", RULE),
-        ("/quotas/0/precision", "quotas[0].precision", "", RULE),
+        ("/quotas/0/priority", "quotas[0].priority", "", RULE),
         ("/quotas/0/cost/Header", "quotas[0].cost.Header", " (did you mean \"header\"?)", COST),
         ("/quotas/0/overrides/0/per", "quotas[0].overrides[0].per", "", OVERRIDE),
         (&*format!("/quotas/0/{long}"), &*format!("quotas[0][\"{}…\"]", &long[..64]), "", RULE),

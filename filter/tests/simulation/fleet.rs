@@ -22,13 +22,24 @@ use crate::model_redis::{Connection, ModelRedis};
 use crate::request::{LONGEST_WAIT, Request, View};
 use crate::scenario::{Fault, Scenario};
 
-const CONFIG: &str = r#"{
+pub const CONFIG: &str = r#"{
   "version": 1,
   "redis": {"timeout": "20ms"},
   "routes": [{"name": "items", "path": "/items/{*rest}"}],
   "quotas": [
     {"name": "wide", "limit": 260, "per": "1h", "by": ["client_address"]},
     {"name": "narrow", "routes": ["items"], "limit": 50, "per": "1h"}
+  ]
+}"#;
+
+/// The same rules for ten times as much, with units taken ahead.
+pub const LEASED: &str = r#"{
+  "version": 1,
+  "redis": {"timeout": "20ms"},
+  "routes": [{"name": "items", "path": "/items/{*rest}"}],
+  "quotas": [
+    {"name": "wide", "limit": 2600, "per": "1h", "by": ["client_address"], "precision": "leased"},
+    {"name": "narrow", "routes": ["items"], "limit": 500, "per": "1h", "precision": "leased"}
   ]
 }"#;
 
@@ -71,6 +82,8 @@ pub struct Fleet {
     leaves_percent: u64,
     /// Requests that were decided without Redis.
     pub decided_alone: usize,
+    /// Requests that were paid for ahead.
+    pub paid_ahead: usize,
 }
 
 fn is_failure(metric: usize) -> bool {
@@ -86,7 +99,10 @@ pub(crate) fn micros(duration: Duration) -> u64 {
 impl Fleet {
     pub fn new(seed: u64, scenario: &Scenario) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let plan = Rc::new(Plan::new(Config::parse(CONFIG.as_bytes()).unwrap(), HashSeed([7; 16])));
+        let plan = Rc::new(Plan::new(
+            Config::parse(scenario.config.as_bytes()).unwrap(),
+            HashSeed([7; 16]),
+        ));
         let mut members = Vec::new();
         for _ in 0..scenario.replicas {
             let (shared, process) = (InMemory::default(), rng.next_u64());
@@ -117,6 +133,7 @@ impl Fleet {
             latency: micros(scenario.latency),
             leaves_percent: scenario.client_leaves_percent,
             decided_alone: 0,
+            paid_ahead: 0,
         };
         for member in 0..fleet.members.len() {
             fleet.drain(member, Callback::Root);
@@ -254,7 +271,11 @@ impl Fleet {
         let (rewritten, verdict) = worker.on_request(now, context, &mut view, shared);
         assert_eq!(rewritten, None);
         match verdict {
-            Verdict::Conclude(conclusion) => self.requests[number].conclude(self.now, &conclusion),
+            Verdict::Conclude(conclusion) => {
+                let told = conclusion.entry.as_deref().unwrap();
+                self.paid_ahead += usize::from(told.contains(" source=lease "));
+                self.requests[number].conclude(self.now, &conclusion);
+            }
             Verdict::Pause(place) => {
                 self.requests[number].place = Some(place);
                 if self.rng.up_to(99) < self.leaves_percent {

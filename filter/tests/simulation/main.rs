@@ -23,7 +23,7 @@ mod seeds;
 
 use std::time::Duration;
 
-use fleet::Fleet;
+use fleet::{CONFIG, Fleet, LEASED};
 use meliproxy::worker::MOST_RELEASES;
 use scenario::{Fault, Scenario};
 
@@ -40,7 +40,20 @@ fn run(scenario: &Scenario, check: impl Fn(&Fleet)) {
     });
 }
 
+const FAULTS: &[Fault] = &[
+    Fault::CloseLinks,
+    Fault::CloseMidReply,
+    Fault::Stall(Duration::from_millis(100)),
+    Fault::Stall(Duration::from_millis(3000)),
+    Fault::ForgetScripts,
+    Fault::ReadOnly(Duration::from_millis(200)),
+    Fault::Refuse(Duration::from_millis(500)),
+    Fault::RefusePassword(Duration::from_millis(300)),
+    Fault::Garbage,
+];
+
 const CALM: Scenario = Scenario {
+    config: CONFIG,
     replicas: 3,
     workers: 2,
     requests: 400,
@@ -71,17 +84,6 @@ fn clients_that_leave_take_nothing_of_others() {
 
 #[test]
 fn with_faults_no_process_admits_more_than_the_limit_on_its_own() {
-    const FAULTS: &[Fault] = &[
-        Fault::CloseLinks,
-        Fault::CloseMidReply,
-        Fault::Stall(Duration::from_millis(100)),
-        Fault::Stall(Duration::from_millis(3000)),
-        Fault::ForgetScripts,
-        Fault::ReadOnly(Duration::from_millis(200)),
-        Fault::Refuse(Duration::from_millis(500)),
-        Fault::RefusePassword(Duration::from_millis(300)),
-        Fault::Garbage,
-    ];
     let scenario = Scenario { requests: 600, client_leaves_percent: 5, faults: FAULTS, ..CALM };
     // Redis admits the limit, and so does each process for itself while it has no Redis. A model that restarts keeps
     // its counts, as Redis does when a failover loses nothing.
@@ -89,6 +91,43 @@ fn with_faults_no_process_admits_more_than_the_limit_on_its_own() {
         assert!(fleet.passed_count("narrow") <= 50 * (1 + scenario.replicas));
         // Less than the limit only by those that left after they had been counted.
         assert!(fleet.passed_count("narrow") >= 40);
+    });
+}
+
+#[test]
+fn what_is_taken_ahead_is_never_more_than_the_limit_and_comes_back() {
+    let arrival = Duration::from_millis(1);
+    seeds::for_each(30, |seed| {
+        // In half a second the fleet takes ahead; what is left then comes back and passes, too.
+        let scenario = Scenario { config: LEASED, requests: 1000, arrival, ..CALM };
+        let mut fleet = Fleet::new(seed, &scenario);
+        fleet.run();
+        assert!(fleet.passed_count("narrow") <= 500);
+        assert!(fleet.paid_ahead > 200, "{} of 1000 were paid for ahead", fleet.paid_ahead);
+        fleet.calm_down();
+        let passed =
+            [("narrow", fleet.passed_count("narrow")), ("wide", fleet.passed_count("wide"))];
+        for (rule, passed) in passed {
+            assert_eq!(fleet.counted_in_redis(rule), passed as u64, "{rule}: all came back");
+        }
+        fleet.send(8000, arrival);
+        fleet.run();
+        assert_eq!(fleet.passed_count("narrow"), 500);
+        assert_eq!(fleet.passed_count("wide"), 2600);
+    });
+}
+
+#[test]
+fn what_is_taken_ahead_survives_faults_without_passing_more() {
+    let arrival = Duration::from_millis(1);
+    let scenario = Scenario { config: LEASED, requests: 6000, arrival, faults: FAULTS, ..CALM };
+    seeds::for_each(30, |seed| {
+        let mut fleet = Fleet::new(seed, &scenario);
+        fleet.run();
+        fleet.check_every_request_was_concluded_once_and_in_time();
+        fleet.check_nothing_is_left_behind();
+        assert!(fleet.passed_count("narrow") <= 500 * (1 + scenario.replicas));
+        assert!(fleet.passed_count("narrow") >= 400);
     });
 }
 

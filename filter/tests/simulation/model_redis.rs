@@ -1,11 +1,13 @@
-//! A model of Redis: what the quota script means, in plain Rust, and the answers of a server around it.
+//! A model of Redis: what the quota scripts mean, in plain Rust, and the answers of a server around them.
 
 use std::collections::BTreeMap;
 
+use meliproxy::quota::script;
 use meliproxy::redis::{Decoder, Limits, Value};
 
-/// What `SCRIPT LOAD` answers: the model knows one script.
-const DIGEST: &str = "0123456789abcdef0123456789abcdef01234567";
+/// What `SCRIPT LOAD` answers for the first script and the second.
+const DIGESTS: [&str; 2] =
+    ["0123456789abcdef0123456789abcdef01234567", "89abcdef0123456789abcdef0123456789abcdef"];
 
 /// The server, shared by all connections.
 #[derive(Default)]
@@ -70,17 +72,17 @@ impl ModelRedis {
             b"HELLO" => b"%1\r\n$6\r\nserver\r\n$5\r\nmodel\r\n".to_vec(),
             b"SCRIPT" => {
                 self.knows_script = true;
-                format!("$40\r\n{DIGEST}\r\n").into_bytes()
+                format!("$40\r\n{}\r\n", DIGESTS[script_of(&parts[2])]).into_bytes()
             }
             b"EVALSHA" if !self.knows_script => b"-NOSCRIPT No matching script.\r\n".to_vec(),
             b"EVALSHA" | b"EVAL" if self.read_only => b"-READONLY read only replica\r\n".to_vec(),
             b"EVALSHA" => {
-                assert_eq!(parts[1], DIGEST.as_bytes());
-                self.quota(now_ms, &parts[2..])
+                let is = |digest: &&str| digest.as_bytes() == parts[1].as_slice();
+                self.call(DIGESTS.iter().position(is).unwrap(), now_ms, &parts[2..])
             }
             b"EVAL" => {
                 self.knows_script = true;
-                self.quota(now_ms, &parts[2..])
+                self.call(script_of(&parts[1]), now_ms, &parts[2..])
             }
             b"TIME" => format!(
                 "*2\r\n$10\r\n{:010}\r\n$6\r\n{:06}\r\n",
@@ -107,12 +109,31 @@ impl ModelRedis {
         }
     }
 
+    fn call(&mut self, script: usize, now_ms: u64, args: &[Vec<u8>]) -> Vec<u8> {
+        let (keys, args) = args[1..].split_at(index(&args[0]));
+        if script == 0 {
+            self.quota(now_ms, keys, args)
+        } else {
+            self.give_back(now_ms, keys, args)
+        }
+    }
+
+    /// See `give_back.lua` for the arguments.
+    fn give_back(&mut self, now_ms: u64, keys: &[Vec<u8>], args: &[Vec<u8>]) -> Vec<u8> {
+        for (key, args) in keys.iter().zip(args.chunks_exact(3)) {
+            let (units, end_ms) = (number(&args[0]), number(&args[1]));
+            let counter = self.counters.get_mut(key);
+            if let Some(counter) = counter.filter(|it| it.end_ms == end_ms && now_ms < end_ms) {
+                counter.count -= units;
+            }
+        }
+        b":0\r\n".to_vec()
+    }
+
     /// See `quota.lua` for the arguments and the reply. All rules of these runs are fixed windows, all costs 1.
-    fn quota(&mut self, now_ms: u64, args: &[Vec<u8>]) -> Vec<u8> {
-        let number = |bytes: &[u8]| std::str::from_utf8(bytes).unwrap().parse::<u64>().unwrap();
-        let counters_count = usize::try_from(number(&args[0])).unwrap();
-        let (keys, args) = args[1..].split_at(counters_count);
-        let (policies, costs) = args[3..].split_at(4 * usize::try_from(number(&args[2])).unwrap());
+    fn quota(&mut self, now_ms: u64, keys: &[Vec<u8>], args: &[Vec<u8>]) -> Vec<u8> {
+        let (policies, rest) = args[4..].split_at(4 * index(&args[2]));
+        let (leases, costs) = rest.split_at(3 * index(&args[3]));
         assert_eq!(costs, [b"1"]);
         let policies: Vec<_> = policies
             .chunks_exact(4)
@@ -140,12 +161,23 @@ impl ModelRedis {
             }
             verdicts.push(u64::from(passes));
         }
+        let mut taken_ahead = Vec::new();
+        for lease in leases.chunks_exact(3) {
+            let (wanted, part) = (number(&lease[1]), number(&lease[2]));
+            let (limit, end_ms) = policy_of(u8::try_from(index(&lease[0])).unwrap());
+            let key = &keys[index(&lease[0])];
+            let counted = self.counted(key, end_ms);
+            let units = wanted.min((limit - counted) / part);
+            self.counters.insert(key.clone(), Counter { count: counted + units, end_ms });
+            taken_ahead.extend([units, end_ms - now_ms, end_ms]);
+        }
         let mut integers = Vec::new();
         for (key, policy) in keys.iter().zip(&args[0]) {
             let (limit, end_ms) = policies[usize::from(*policy)];
             integers.extend([limit - self.counted(key, end_ms), end_ms - now_ms]);
         }
         integers.extend(verdicts);
+        integers.extend(taken_ahead);
         let lines: String = integers.iter().map(|integer| format!(":{integer}\r\n")).collect();
         format!("*{}\r\n{lines}", integers.len()).into_bytes()
     }
@@ -154,4 +186,17 @@ impl ModelRedis {
         let counter = self.counters.get(key).filter(|counter| counter.end_ms == end_ms);
         counter.map_or(0, |counter| counter.count)
     }
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    std::str::from_utf8(bytes).unwrap().parse().unwrap()
+}
+
+fn index(bytes: &[u8]) -> usize {
+    usize::try_from(number(bytes)).unwrap()
+}
+
+/// The place of a script among the filter's.
+fn script_of(source: &[u8]) -> usize {
+    script::SOURCES.iter().position(|known| known.as_bytes() == source).unwrap()
 }

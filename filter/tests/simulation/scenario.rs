@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::fleet::{Fleet, Happening, micros};
 
 pub struct Scenario {
+    pub config: &'static str,
     pub replicas: usize,
     pub workers: usize,
     pub requests: usize,

@@ -4,8 +4,8 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use meliproxy::config::{
-    Algorithm, ClientAddress, Config, Cost, KeyPart, OnStoreFailure, Pattern, Per, ResponseFields,
-    Rule,
+    Algorithm, ClientAddress, Config, Cost, KeyPart, OnStoreFailure, Pattern, Per, Precision,
+    ResponseFields, Rule,
 };
 use meliproxy::plan::{Opening, Plan};
 use meliproxy::quota::key::HashSeed;
@@ -24,6 +24,7 @@ pub(crate) fn rule(by: &[KeyPart]) -> Rule {
         limit: number(10),
         per: Per::Span(Duration::from_secs(60)),
         algorithm: Algorithm::FixedWindow,
+        precision: Precision::Exact,
         cost: Cost { units: number(1), header: None },
         overrides: Vec::new(),
         on_store_failure: OnStoreFailure::Local,

@@ -30,6 +30,9 @@ pub struct System {
 /// Enough clients that no two requests on their way are of the same one.
 const MANY: u32 = 10_000;
 
+/// So few that each of them is a hot key.
+const FEW: u32 = 16;
+
 /// What stands between client and upstream.
 #[derive(Debug, Clone, Copy)]
 enum Proxy {
@@ -68,6 +71,13 @@ pub const SYSTEMS: &[System] = &[
         refuses: false,
         clients: MANY,
         proxy: Proxy::Filter { rules: "three.json", redis: true },
+    },
+    System {
+        name: "three-leased",
+        about: "three leased rules of hot keys, counted in Redis ahead of need",
+        refuses: false,
+        clients: FEW,
+        proxy: Proxy::Filter { rules: "three-leased.json", redis: true },
     },
     System {
         name: "refused",

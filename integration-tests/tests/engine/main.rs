@@ -14,6 +14,7 @@ mod answers;
 mod costs;
 mod exact;
 mod keys;
+mod leased;
 mod model;
 mod obedience;
 mod overrides;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use meliproxy::config::{Algorithm, Per};
 use meliproxy::quota::key::{HashSeed, KeyHash};
+use meliproxy::quota::lease::Exact;
 use meliproxy::quota::policy::Policy;
 use meliproxy::quota::script::{self, Question};
 use meliproxy::quota::{Check, Decision, Standing};
@@ -96,7 +97,7 @@ fn check(window_ms: u64, key: u64, limit: u64) -> Check {
     let hash = KeyHash::of(&HashSeed([0; 16]), &name);
     let per = Per::Span(Duration::from_millis(window_ms));
     let policy = Policy { algorithm: Algorithm::FixedWindow, limit, per };
-    Check { rule: 0, policy, cost: 1, name, hash, enforced: true }
+    Check { rule: 0, policy, cost: 1, name, hash, enforced: true, lease_life: None }
 }
 
 /// The clock of the model, checked by every request: only one moment fits the time that is left of its window.
@@ -151,7 +152,9 @@ fn random_histories_are_decided_as_by_the_model() {
     let (mut calls, mut decided, mut refused, mut flushes) = (0, 0, 0, 0);
     while calls < CALLS {
         let asked: Vec<_> = (0..=rng.up_to(7)).map(|_| random_requests(&mut rng)).collect();
-        let ask = |requests: &Vec<Vec<Check>>| Question::of(requests.iter().map(Vec::as_slice));
+        let ask = |requests: &Vec<Vec<Check>>| {
+            Question::of(requests.iter().map(Vec::as_slice), &mut Exact)
+        };
         let (questions, mut commands): (Vec<_>, Vec<_>) = asked.iter().map(ask).unzip();
         if rng.up_to(99) == 0 {
             // What a failover, a restart or an operator does to scripts, between two calls.
@@ -164,7 +167,7 @@ fn random_histories_are_decided_as_by_the_model() {
         let looks_ms = (before_ms, unix_ms());
         let flushed = replies.len() - asked.len();
         for ((requests, question), value) in asked.iter().zip(questions).zip(&replies[flushed..]) {
-            let decisions = question.decisions(value).unwrap();
+            let decisions = question.answer(value).unwrap().decisions;
             let now_ms = time_of(&decisions, requests, looks_ms);
             let expected = model.decide(requests, now_ms);
             assert_eq!(decisions, expected, "call {calls} at {now_ms}: {value:?} for {requests:?}");

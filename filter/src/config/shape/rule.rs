@@ -10,7 +10,7 @@ use super::super::duration::{DurationRange, Unit, WHOLE_SECONDS, Written};
 use super::super::key::{Absent, Key, Kind, Object, Reads};
 use super::super::kind::{Flag, List, Text, Whole, Words};
 use super::super::reader::Value;
-use super::super::{Algorithm, OnStoreFailure, Per, Rule};
+use super::super::{Algorithm, OnStoreFailure, Per, Precision, Rule};
 use super::answers::{REFUSAL, read_refusal};
 use super::cost::{self, CostKind};
 use super::key_part::PartKind;
@@ -85,6 +85,13 @@ const BURST: Key<Whole<NonZeroU64>> = Key {
     absent: Absent::Means("as `limit`"),
 };
 
+const PRECISION: Key<Words<Precision>> = Key {
+    name: "precision",
+    doc: "whether Redis is asked about every request, or each worker takes units of hot keys ahead, see below",
+    takes: Words(&[("exact", Precision::Exact), ("leased", Precision::Leased)]),
+    absent: Absent::Is(r#""exact""#),
+};
+
 const COST: Key<CostKind> = Key {
     name: "cost",
     doc: "units that a request takes, or the request header that says it",
@@ -135,6 +142,7 @@ pub(super) const OBJECT: Object = Object {
         &PER,
         &ALGORITHM,
         &BURST,
+        &PRECISION,
         &COST,
         &OVERRIDES,
         &ON_STORE_FAILURE,
@@ -179,6 +187,7 @@ pub(super) fn read(
         let per = PER.takes.read(&per_value);
         let division = ALGORITHM.read_or(rule, Division::FixedWindow);
         let burst = read_burst(&BURST.of(rule), division);
+        let precision = PRECISION.read_or(rule, Precision::Exact);
         let cost = COST.of(rule).or(cost::DEFAULT, |value| COST.takes.read(value));
         let overrides = OVERRIDES.of(rule);
         let overrides = overrides.or(Vec::new(), |list| {
@@ -208,6 +217,7 @@ pub(super) fn read(
             limit,
             per: per?,
             algorithm,
+            precision: precision?,
             cost: cost?,
             overrides: overrides?,
             on_store_failure: on_store_failure?,

@@ -30,6 +30,7 @@ fn checks(config: &Config) -> Vec<Check> {
         name: Vec::new(),
         hash: KeyHash::from_parts(0, 0),
         enforced: !of.shadow,
+        lease_life: None,
     };
     config.rules.iter().enumerate().map(check).collect()
 }

@@ -5,14 +5,18 @@
 -- ARGV[2]      for each request: one byte with the number of its counters less one, then for each of them its place in
 --              KEYS and that of its cost among the costs, a byte each, both counted from 0
 -- ARGV[3]      how many policies there are
--- ARGV[4 ...]  for each policy: its algorithm (0 fixed window, 1 sliding window, 2 token bucket), its limit, the length
+-- ARGV[4]      how many leases are asked for
+-- ARGV[5 ...]  for each policy: its algorithm (0 fixed window, 1 sliding window, 2 token bucket), its limit, the length
 --              of its window in milliseconds (0: a month in UTC), and how much its bucket holds (else 0)
+-- ARGV[...]    for each lease, which is taken after all requests: the place of its counter in KEYS, from 0, the units
+--              that are wanted, and which part of what is left may be taken: 8 for an eighth
 -- ARGV[... n]  the costs: units, below zero for a shadow, whose lack of room refuses nothing
 -- Returns      integers. For each counter: units that are left in it after this call, and the milliseconds until, if a
 --              request was refused, there are enough for the dearest of those, else, if none is left, until one is
 --              there, else until its window ends or its bucket is full. For each request: 0 if it is refused and was
 --              not counted, else 1 more than the number of its shadows that have no room and did not count it, and the
---              places of those among its counters, from 0
+--              places of those among its counters, from 0. For each lease: the units taken, the milliseconds until its
+--              window ends and that moment (0 and 0 for a bucket)
 -- Clock        Redis TIME: one clock for all replicas
 -- Cost         O(checks of all requests): TIME, MGET, and one write for each counter that is taken of
 --
@@ -47,9 +51,10 @@ local function month()
   return number, (today + days) * 86400000 - now
 end
 
-local policies, costs = {}, {}
-local first_cost = 4 + 4 * ARGV[3]
-for argument = 4, first_cost - 1, 4 do
+local policies, leases, costs = {}, {}, {}
+local first_lease = 5 + 4 * ARGV[3]
+local first_cost = first_lease + 3 * ARGV[4]
+for argument = 5, first_lease - 1, 4 do
   local window = tonumber(ARGV[argument + 2])
   local policy = {
     algorithm = tonumber(ARGV[argument]),
@@ -63,6 +68,13 @@ for argument = 4, first_cost - 1, 4 do
     policy.number, policy.left = month()
   end
   policies[#policies + 1] = policy
+end
+for argument = first_lease, first_cost - 1, 3 do
+  leases[#leases + 1] = {
+    c = ARGV[argument] + 1,
+    wanted = tonumber(ARGV[argument + 1]),
+    part = tonumber(ARGV[argument + 2]),
+  }
 end
 for argument = first_cost, #ARGV do
   costs[#costs + 1] = tonumber(ARGV[argument])
@@ -123,6 +135,12 @@ while at <= #requests do
   at = at + 1 + checks
 end
 
+for _, lease in ipairs(leases) do
+  local c = lease.c
+  lease.taken = max(min(lease.wanted, floor(available[c] / lease.part)), 0)
+  available[c], spent[c] = available[c] - lease.taken, spent[c] + lease.taken
+end
+
 -- Milliseconds until a sliding window has room for what it lacks; what never fits may ask again in the next but one.
 local function sliding_wait(c, policy)
   local total, room = taken[c] + spent[c], policy.limit - need[c]
@@ -163,5 +181,12 @@ for c, policy in ipairs(policy_of) do
 end
 for _, verdict in ipairs(verdicts) do
   reply[#reply + 1] = verdict
+end
+for _, lease in ipairs(leases) do
+  local policy, at = policy_of[lease.c], #reply
+  local is_window = policy.algorithm ~= BUCKET
+  reply[at + 1] = lease.taken
+  reply[at + 2] = is_window and policy.left or 0
+  reply[at + 3] = is_window and now + policy.left or 0
 end
 return reply

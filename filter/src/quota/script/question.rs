@@ -1,24 +1,21 @@
-//! The question to Redis: the checks of many requests in one script call, and what its answer means.
+//! The question: the checks of many requests and the leases of their hot keys in one script call, and what its answer
+//! means.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::policy::Policy;
-use super::{Check, Decision, Standing};
+use super::QUOTA;
 use crate::config::{Algorithm, Per};
-use crate::redis::{Request, ScriptCall, ScriptId, Value};
-
-/// The scripts of this room, as the client has to load them.
-pub const SOURCES: &[&str] = &[include_str!("lua/quota.lua")];
+use crate::quota::lease::Ahead;
+use crate::quota::policy::Policy;
+use crate::quota::{Check, Decision, Standing};
+use crate::redis::{Request, ScriptCall, Value};
 
 /// Most requests in one question. With [`MOST_COUNTERS`] it bounds how long one call keeps Redis from all others.
 pub const MOST_REQUESTS: usize = 64;
 
 /// Most counters in one question, and most different costs: a byte names each of them. No request falls on more.
 pub const MOST_COUNTERS: usize = 256;
-
-/// Index of the quota script in [`SOURCES`].
-const QUOTA: ScriptId = ScriptId(0);
 
 /// What Redis is asked at once: some requests in their order, and the counters they fall on.
 ///
@@ -32,31 +29,73 @@ pub struct Question {
     counters: Vec<u8>,
     /// The checks of each request: places of a counter and of a cost.
     requests: Vec<Vec<(u8, u8)>>,
+    leases: Vec<Lease>,
+}
+
+/// Units wanted ahead on a counter.
+#[derive(Debug)]
+struct Lease {
+    counter: u8,
+    wanted: u64,
+    /// The request and the check of it that fell on the counter.
+    request: usize,
+    check: usize,
+}
+
+/// What Redis says to a [`Question`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// For each request, in their order.
+    pub decisions: Vec<Decision>,
+    /// The units that were taken ahead.
+    pub grants: Vec<Grant>,
+}
+
+/// Units taken ahead on the counter of one check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Which of the requests.
+    pub request: usize,
+    /// Which of its checks.
+    pub check: usize,
+    /// How many.
+    pub units: u64,
+    /// Time until the window ends that they were taken in; zero for a bucket.
+    pub window_left: Duration,
+    /// That moment by the clock of Redis, in milliseconds since 1970; 0 for a bucket.
+    pub window_end_ms: u64,
 }
 
 impl Question {
     /// The question for the first of `requests`, as many as fit into one, and the script call that asks it. At least
-    /// one fits.
-    pub fn of<'c>(requests: impl IntoIterator<Item = &'c [Check]>) -> (Self, Request) {
+    /// one fits. Of each counter those units are taken `ahead` as well.
+    pub fn of<'c>(
+        requests: impl IntoIterator<Item = &'c [Check]>,
+        ahead: &mut dyn Ahead,
+    ) -> (Self, Request) {
         let mut question = Self::default();
         let (mut names, mut places) = (Vec::new(), HashMap::new());
-        for checks in requests.into_iter().take(MOST_REQUESTS) {
+        for (request, checks) in requests.into_iter().take(MOST_REQUESTS).enumerate() {
             let most = question.counters.len().max(question.costs.len());
             if most.saturating_add(checks.len()) > MOST_COUNTERS {
                 break;
             }
-            let checks = checks.iter().map(|check| {
+            let checks = checks.iter().enumerate().map(|(place, check)| {
                 let counter = *places.entry(check.hash).or_insert_with(|| {
                     names.push(check.name.as_slice());
                     let policy = place_of(&mut question.policies, check.policy);
                     place_at_end(&mut question.counters, policy)
                 });
+                let wanted = ahead.wanted(check);
+                if wanted > 0 {
+                    question.leases.push(Lease { counter, wanted, request, check: place });
+                }
                 (counter, place_of(&mut question.costs, (check.cost, check.enforced)))
             });
             let checks = checks.collect();
             question.requests.push(checks);
         }
-        let call = question.call(&names);
+        let call = question.call(&names, ahead.part());
         (question, call.into())
     }
 
@@ -66,15 +105,23 @@ impl Question {
         self.requests.len()
     }
 
-    /// What Redis decided for each request, or `None` if its answer is none to this question.
+    /// What Redis decided for each request, and took ahead; `None` if its `reply` is none to this question.
     #[must_use]
-    pub fn decisions(&self, answer: &Value) -> Option<Vec<Decision>> {
-        let Value::Array(values) = answer else { return None };
+    pub fn answer(&self, reply: &Value) -> Option<Answer> {
+        let Value::Array(values) = reply else { return None };
         let integer = |value: &Value| {
             let Value::Integer(integer) = value else { return None };
             u64::try_from(*integer).ok()
         };
-        let integers: Vec<u64> = values.iter().map(integer).collect::<Option<_>>()?;
+        let mut integers: Vec<u64> = values.iter().map(integer).collect::<Option<_>>()?;
+        let leases = integers.split_off(integers.len().checked_sub(3 * self.leases.len())?);
+        let grants: Vec<Grant> =
+            self.leases.iter().zip(leases.chunks_exact(3)).filter_map(Lease::grant).collect();
+        for (lease, grant) in self.leases.iter().zip(leases.chunks_exact(3)) {
+            // What was taken ahead is still there for who asked.
+            let remaining = integers.get_mut(2 * usize::from(lease.counter))?;
+            *remaining = remaining.saturating_add(*grant.first()?);
+        }
         let (counters, mut verdicts) = integers.split_at_checked(2 * self.counters.len())?;
         let mut decisions = Vec::with_capacity(self.requests.len());
         for checks in &self.requests {
@@ -85,7 +132,7 @@ impl Question {
             verdicts = rest;
             decisions.push(self.decision(counters, checks, *verdict > 0, shadowed)?);
         }
-        verdicts.is_empty().then_some(decisions)
+        verdicts.is_empty().then_some(Answer { decisions, grants })
     }
 
     fn decision(
@@ -113,7 +160,7 @@ impl Question {
         (refuses != is_allowed).then(|| Decision::new(is_allowed, standings))
     }
 
-    fn call(&self, names: &[&[u8]]) -> ScriptCall {
+    fn call(&self, names: &[&[u8]], part: u64) -> ScriptCall {
         let mut call = ScriptCall::new(QUOTA, names.len());
         for name in names {
             call.key(name);
@@ -127,6 +174,7 @@ impl Question {
         }
         call.arg(&requests);
         call.arg_u64(self.policies.len() as u64);
+        call.arg_u64(self.leases.len() as u64);
         for policy in &self.policies {
             let (algorithm, burst) = match policy.algorithm {
                 Algorithm::FixedWindow => (0, 0),
@@ -141,11 +189,25 @@ impl Question {
                 call.arg_u64(number);
             }
         }
+        for lease in &self.leases {
+            for number in [u64::from(lease.counter), lease.wanted, part] {
+                call.arg_u64(number);
+            }
+        }
         for (units, enforced) in &self.costs {
             let sign = if *enforced { "" } else { "-" };
             call.arg(format!("{sign}{units}").as_bytes());
         }
         call
+    }
+}
+
+impl Lease {
+    fn grant((lease, answered): (&Self, &[u64])) -> Option<Grant> {
+        let [units, left_ms, window_end_ms] = *answered else { return None };
+        let window_left = Duration::from_millis(left_ms);
+        let (request, check) = (lease.request, lease.check);
+        Some(Grant { request, check, units, window_left, window_end_ms })
     }
 }
 
@@ -170,9 +232,8 @@ fn byte(place: usize) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Algorithm, Per};
     use crate::quota::key::KeyHash;
-    use crate::quota::policy::Policy;
+    use crate::quota::lease::Exact;
 
     const RESET_AFTER: Duration = Duration::from_millis(500);
 
@@ -186,6 +247,7 @@ mod tests {
             name: name.to_string().into_bytes(),
             hash,
             enforced: true,
+            lease_life: None,
         }
     }
 
@@ -193,7 +255,7 @@ mod tests {
     fn question(limit: u64, requests: &[&[usize]]) -> Question {
         let checks = |names: &&[usize]| names.iter().map(|name| check(*name, limit)).collect();
         let requests: Vec<Vec<Check>> = requests.iter().map(checks).collect();
-        Question::of(requests.iter().map(Vec::as_slice)).0
+        Question::of(requests.iter().map(Vec::as_slice), &mut Exact).0
     }
 
     fn integers(values: &[i64]) -> Value {
@@ -207,8 +269,8 @@ mod tests {
     const EXCEEDED: Standing = Standing::Exceeded { remaining: 0, reset_after: RESET_AFTER };
 
     fn standings(question: &Question, answer: &[i64]) -> Option<Vec<Vec<Standing>>> {
-        let decisions = question.decisions(&integers(answer))?;
-        Some(decisions.iter().map(|decision| decision.standings().to_vec()).collect())
+        let answer = question.answer(&integers(answer))?;
+        Some(answer.decisions.iter().map(|decision| decision.standings().to_vec()).collect())
     }
 
     #[test]
@@ -231,7 +293,7 @@ mod tests {
     fn what_costs_more_than_is_left_is_exceeded() {
         let mut dear = check(1, 10);
         dear.cost = 5;
-        let (question, _) = Question::of([[check(1, 10)].as_slice(), &[dear]]);
+        let (question, _) = Question::of([[check(1, 10)].as_slice(), &[dear]], &mut Exact);
         let expected = Standing::Exceeded { remaining: 4, reset_after: RESET_AFTER };
         let answer = [4, 500, 1, 0];
         assert_eq!(standings(&question, &answer), Some(vec![vec![within(4)], vec![expected]]));
@@ -246,8 +308,37 @@ mod tests {
         assert_eq!(standings(&question, &[1, 500, -1, 500, 1, 1]), None);
         // Refused without any limit that is reached.
         assert_eq!(standings(&question, &[1, 500, 1, 500, 1, 0]), None);
-        assert_eq!(question.decisions(&Value::Null), None);
-        assert_eq!(question.decisions(&Value::Error(b"READONLY".to_vec())), None);
+        assert_eq!(question.answer(&Value::Null), None);
+        assert_eq!(question.answer(&Value::Error(b"READONLY".to_vec())), None);
+    }
+
+    #[test]
+    fn what_is_taken_ahead_is_told_as_remaining_to_who_asked() {
+        /// Wants five units ahead on the second counter.
+        struct OnSecond;
+        impl Ahead for OnSecond {
+            fn wanted(&mut self, check: &Check) -> u64 {
+                if check.name == b"2" { 5 } else { 0 }
+            }
+            fn part(&self) -> u64 {
+                4
+            }
+        }
+        let requests = [[check(1, 10)], [check(2, 50)]];
+        let (question, _) = Question::of(requests.iter().map(<[_; 1]>::as_slice), &mut OnSecond);
+        let reply = integers(&[9, 500, 45, 500, 1, 1, 4, 500, 1_800_000_000_000]);
+        let answer = question.answer(&reply).unwrap();
+        let told = answer.decisions.iter().map(|decision| decision.standings().to_vec());
+        assert_eq!(told.collect::<Vec<_>>(), [vec![within(9)], vec![within(49)]]);
+        let grant = Grant {
+            request: 1,
+            check: 0,
+            units: 4,
+            window_left: RESET_AFTER,
+            window_end_ms: 1_800_000_000_000,
+        };
+        assert_eq!(answer.grants, [grant]);
+        assert_eq!(question.answer(&integers(&[9, 500, 45, 500, 1, 1])), None);
     }
 
     #[test]
@@ -256,7 +347,7 @@ mod tests {
             let name = |request, n| if shared { n } else { request * checks_each + n };
             let checks = |request| (0..checks_each).map(|n| check(name(request, n), 1)).collect();
             let requests: Vec<Vec<Check>> = (0..requests).map(checks).collect();
-            Question::of(requests.iter().map(Vec::as_slice)).0.requests_count()
+            Question::of(requests.iter().map(Vec::as_slice), &mut Exact).0.requests_count()
         };
         assert_eq!(count(1, 100, false), MOST_REQUESTS);
         assert_eq!(count(1, 100, true), MOST_REQUESTS);
