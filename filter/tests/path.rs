@@ -3,6 +3,9 @@
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "common/upstream.rs"]
+mod upstream;
+
 use std::borrow::Cow;
 
 use meliproxy::http::path::{Resource, canonical, without_query};
@@ -143,41 +146,6 @@ fn all_spellings_of_a_resource_are_counted_as_one() {
     assert_ne!(resource(b"/items/a%252Cb"), resource(b"/items/a,b"));
 }
 
-/// Reads a hexadecimal digit.
-fn hex(byte: Option<&u8>) -> Option<u8> {
-    u8::try_from(char::from(*byte?).to_digit(16)?).ok()
-}
-
-/// What an upstream sees: all escapes decoded once, then slashes merged, then dot segments resolved.
-fn decoded_by_upstream(path: &[u8]) -> Vec<u8> {
-    let mut decoded = Vec::new();
-    let mut at = 0;
-    while at < path.len() {
-        let escaped = hex(path.get(at + 1)).zip(hex(path.get(at + 2)));
-        let (byte, length) = match (path[at], escaped) {
-            (b'%', Some((high, low))) => (high * 16 + low, 3),
-            (byte, _) => (byte, 1),
-        };
-        decoded.push(if byte == b'\\' { b'/' } else { byte });
-        at += length;
-    }
-    let segments: Vec<&[u8]> = decoded.split(|byte| *byte == b'/').collect();
-    let ends_open = matches!(*segments.last().unwrap(), b"" | b"." | b"..");
-    let mut kept: Vec<&[u8]> = Vec::new();
-    for segment in segments {
-        match segment {
-            b"" | b"." => {}
-            b".." => drop(kept.pop()),
-            _ => kept.push(segment),
-        }
-    }
-    let mut path: Vec<u8> = kept.iter().flat_map(|segment| [b"/", *segment].concat()).collect();
-    if ends_open {
-        path.push(b'/');
-    }
-    path
-}
-
 /// Paths made of what matters: pieces that meet each other in all orders.
 fn path() -> impl Strategy<Value = Vec<u8>> {
     let special = prop::sample::select(vec![
@@ -214,8 +182,8 @@ proptest! {
     fn a_canonical_path_stands_for_what_the_upstream_decodes(path in path()) {
         let canonical = canonical(&path);
         let resource = Resource::of(&canonical);
-        prop_assert_eq!(resource.as_bytes(), &*decoded_by_upstream(&path));
-        prop_assert_eq!(decoded_by_upstream(&canonical), decoded_by_upstream(&path));
+        prop_assert_eq!(resource.as_bytes(), &*upstream::decoded(&path));
+        prop_assert_eq!(upstream::decoded(&canonical), upstream::decoded(&path));
     }
 
     #[test]
