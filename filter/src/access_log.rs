@@ -10,14 +10,13 @@
 //! | --- | --- |
 //! | `rule` | the rule that decided: of those that refuse, or would, the one that does so for longest; otherwise the one with the fewest units left |
 //! | `outcome` | `allowed`, `denied`, or `shadowed`: allowed, though a shadow would have refused it |
-//! | `source` | `redis`; `process`: the counters of this process; `memory`: what Redis said before; `config`: an override |
+//! | `source` | `redis`; `lease`: taken ahead in Redis; `process`: the counters of this process; `memory`: what Redis said before; `config`: an override |
 //! | `remaining` | units that the rule has left, 0 if it refuses; `-` if nothing was counted for it |
 //! | `redis_us` | microseconds for which the request waited for Redis, in vain ones included; 0 if it did not |
 //!
 //! The words are a closed set, the names come from the configuration (letters, digits, `_` and `-`), the rest are
 //! numbers: no client can write into the log.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use crate::metrics::Outcome;
@@ -48,12 +47,16 @@ impl Entry<'_> {
         let Self { rule, outcome, remaining, waited } = self;
         let (outcome, source) = outcome.words();
         let mut line = String::with_capacity(rule.len().saturating_add(PAIRS_BYTES));
-        let _ = write!(line, "rule={rule} outcome={outcome} source={source} remaining=");
-        let _ = match remaining {
-            Some(units) => write!(line, "{units}"),
-            None => line.write_char('-'),
-        };
-        let _ = write!(line, " redis_us={}", waited.as_micros());
+        let mut digits = itoa::Buffer::new();
+        let pairs = [("rule=", *rule), (" outcome=", outcome), (" source=", source)];
+        for (key, value) in pairs {
+            line.push_str(key);
+            line.push_str(value);
+        }
+        line.push_str(" remaining=");
+        line.push_str(remaining.map_or("-", |units| digits.format(units)));
+        line.push_str(" redis_us=");
+        line.push_str(digits.format(waited.as_micros()));
         line
     }
 }

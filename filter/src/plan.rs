@@ -118,8 +118,10 @@ impl Plan {
         };
         let prefix = self.config.client_address.ipv6_prefix;
         let mut parts = Parts::new(&self.parts, view, found, prefix);
-        let (mut refused_by, mut would_refuse, mut checks) = (Vec::new(), Vec::new(), Vec::new());
-        for rule in self.router.rules(route) {
+        let (mut refused_by, mut would_refuse) = (Vec::new(), Vec::new());
+        let rules = self.router.rules(route);
+        let mut checks = Vec::with_capacity(rules.len());
+        for rule in rules {
             let Some(terms) = self.terms.get(*rule) else { continue };
             match terms.apply(*rule, &mut parts, &self.seed) {
                 Application::Check(check) => checks.push(check),

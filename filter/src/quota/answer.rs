@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde::Serialize;
 
 use super::fields::delay_seconds;
 use crate::config::{Content, Refusal, Rule};
@@ -39,20 +39,27 @@ pub fn refusal(violated: &[&Rule], retry_after: Option<Duration>, fields: Fields
     LocalReply { status, headers, body: body.into_bytes() }
 }
 
+#[derive(Serialize)]
+struct Problem<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    title: &'a str,
+    status: u16,
+    #[serde(rename = "violated-policies")]
+    violated_policies: &'a [&'a str],
+}
+
 fn problem(status: u16, violated: &[&Rule]) -> String {
     let names: Vec<_> = violated.iter().map(|rule| rule.name.as_str()).collect();
     let title = if status == TOO_MANY_REQUESTS { "Too Many Requests" } else { "Quota Exceeded" };
-    json!({
-        "type": QUOTA_EXCEEDED,
-        "title": title,
-        "status": status,
-        "violated-policies": names,
-    })
-    .to_string()
+    let problem = Problem { kind: QUOTA_EXCEEDED, title, status, violated_policies: &names };
+    serde_json::to_string(&problem).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::config::Config;
 

@@ -39,8 +39,8 @@ const X_RESET: &str = "x-ratelimit-reset";
 /// The largest integer (RFC 9651 §3.3.1). Limits are not larger; what a store makes of its counters might be.
 const MAX_INTEGER: u64 = 999_999_999_999_999;
 
-/// Room for the parameters of one member: two integers of 15 digits, their names, and a burst seldom.
-const PARAMETERS_BYTES: usize = 40;
+/// Room for a list of four members of usual length.
+const LIST_BYTES: usize = 160;
 
 /// Whether a field is a list, which may be continued in a further line (RFC 9110 §5.3); of the others there is one.
 #[must_use]
@@ -117,10 +117,9 @@ impl Announcer {
         items: impl Iterator<Item = (&'c Check, T)>,
         push: impl Fn(&Announced, &Check, T, &mut String),
     ) -> String {
-        let mut list = String::new();
+        let mut list = String::with_capacity(LIST_BYTES);
         for (check, item) in items {
             let Some(rule) = self.rule(check) else { continue };
-            list.reserve(rule.name_bytes + PARAMETERS_BYTES);
             if !list.is_empty() {
                 list.push_str(", ");
             }
@@ -156,8 +155,12 @@ impl Announced {
     fn push_limit(&self, standing: Standing, list: &mut String) {
         let r = remaining(standing).min(MAX_INTEGER);
         let t = delay_seconds(standing.reset_after()).min(MAX_INTEGER);
+        let mut digits = itoa::Buffer::new();
         list.push_str(self.name());
-        let _ = write!(list, ";r={r};t={t}");
+        list.push_str(";r=");
+        list.push_str(digits.format(r));
+        list.push_str(";t=");
+        list.push_str(digits.format(t));
     }
 }
 

@@ -118,13 +118,14 @@ impl Leases {
     /// Pays for a request out of what was taken ahead: all of its checks, or none.
     pub fn pay(&mut self, now: Instant, checks: &[Check]) -> Option<Vec<Standing>> {
         let suffices = |check: &Check| {
-            check.lease_life?;
-            let place = self.find(check.hash)?;
-            let lease = self.entries.get(place)?;
-            (lease.until > now && lease.units >= check.cost).then_some(place)
+            let lease = check.lease_life.and_then(|_| self.entries.get(self.find(check.hash)?));
+            lease.is_some_and(|lease| lease.until > now && lease.units >= check.cost)
         };
-        let places: Vec<usize> = checks.iter().map(suffices).collect::<Option<_>>()?;
-        let standings = places.into_iter().zip(checks).filter_map(|(place, check)| {
+        if !checks.iter().all(suffices) {
+            return None;
+        }
+        let standings = checks.iter().filter_map(|check| {
+            let place = self.find(check.hash)?;
             let lease = self.entries.get_mut(place)?;
             lease.units = lease.units.saturating_sub(check.cost);
             lease.demand = lease.demand.saturating_add(check.cost);
@@ -168,7 +169,7 @@ impl Leases {
     pub fn take_unspent(&mut self, now: Instant) -> Vec<Unspent> {
         let mut unspent =
             self.inherited.split_off(self.inherited.len().saturating_sub(MOST_UNSPENT));
-        let over = self.entries.iter_mut().filter(|lease| lease.until <= now);
+        let over = self.entries.iter_mut().filter(|lease| lease.units > 0 && lease.until <= now);
         let places = MOST_UNSPENT - unspent.len();
         unspent.extend(over.filter_map(|lease| lease.take_unspent(now)).take(places));
         unspent

@@ -20,8 +20,10 @@ pub(super) fn now() -> Now {
     static ORIGIN: OnceLock<Clock> = OnceLock::new();
     let mono = ORIGIN.get_or_init(Clock::now).elapsed();
     let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let micros =
-        |duration: std::time::Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    // Not `as_micros`, which counts in 128 bits.
+    let micros = |duration: std::time::Duration| {
+        duration.as_secs() * 1_000_000 + u64::from(duration.subsec_micros())
+    };
     Now { mono: Instant::from_micros(micros(mono)), unix: UnixTime::from_micros(micros(unix)) }
 }
 

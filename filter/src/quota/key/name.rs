@@ -66,8 +66,12 @@ impl Name {
             self.bytes.extend_from_slice(MISSING);
             return;
         };
+        if part.iter().all(is_usual) {
+            self.bytes.extend_from_slice(part);
+            return;
+        }
         for byte in part {
-            if byte.is_ascii_alphanumeric() || b"-._~:/".contains(byte) {
+            if is_usual(byte) {
                 self.bytes.push(*byte);
             } else {
                 self.bytes.push(b'%');
@@ -88,6 +92,10 @@ impl Name {
         }
         self.bytes
     }
+}
+
+const fn is_usual(byte: &u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-'..=b'/' | b':' | b'_' | b'~')
 }
 
 fn push_hex(out: &mut Vec<u8>, byte: u8) {
