@@ -68,6 +68,8 @@ pub struct Redis {
 pub enum Transport {
     /// `stream`: one long-lived stream of each worker through an internal listener of the same Envoy.
     Stream,
+    /// `callout`: HTTP calls of each worker, one at a time, each a TCP connection to Redis.
+    Callout,
 }
 
 /// How clients are told apart.

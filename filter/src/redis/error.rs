@@ -4,15 +4,31 @@ use thiserror::Error;
 
 use super::resp::ProtocolError;
 
-/// Why the driver reports the stream as gone.
+/// Why the driver reports the connection as gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CloseCause {
-    /// The host could not open it.
+    /// The host could not open the stream.
     #[error("stream could not be opened")]
     NotOpened,
-    /// It ended, with this gRPC status.
+    /// The stream ended, with this gRPC status.
     #[error("stream ended with grpc status {0}")]
     Status(u32),
+    /// The host could not make the call.
+    #[error("call could not be made")]
+    NotCalled,
+    /// The call ended with this HTTP status: 503 if Redis cannot be reached, 504 if it does not
+    /// answer.
+    #[error("call ended with status {0}")]
+    CallStatus(u16),
+    /// The call ended without an answer.
+    #[error("call was reset")]
+    CallReset,
+    /// The answer to the call is not whole.
+    #[error("answer to the call is cut")]
+    CallCut,
+    /// The server does not accept our credentials.
+    #[error("authentication refused")]
+    AuthRefused,
 }
 
 /// Why a connection was lost, or an attempt failed.

@@ -17,7 +17,7 @@ const DIGEST_CHARS: usize = 40;
 
 /// A password, which no log shows.
 #[derive(Clone)]
-pub struct Password(String);
+pub struct Password(pub(super) String);
 
 impl Password {
     /// Wraps a password.

@@ -5,12 +5,14 @@
 //! everything is incremental, bounded and driven by calls.
 //!
 //! [`Command`] and [`ScriptCall`] write what is asked, [`Decoder`] reads what is answered, and
-//! [`Client`] matches the two and looks after the connection.
+//! [`Client`] matches the two and looks after the connection. Where no stream can be one,
+//! [`Callout`] makes it out of calls.
 
 // What the peer sends must never end a VM: arithmetic says what happens at its ends.
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 mod backoff;
+mod callout;
 mod client;
 mod command;
 mod connection;
@@ -23,6 +25,7 @@ mod options;
 mod resp;
 mod watch;
 
+pub use self::callout::{CALL_TIMEOUT, Callout, MAX_ANSWER_BYTES};
 pub use self::client::{Client, DEAD_AFTER, MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES};
 pub use self::command::{Command, Request, ScriptCall, ScriptId};
 pub use self::connection::HANDSHAKE_TIMEOUT;

@@ -12,9 +12,9 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, BufferType, LogLevel};
 
 use super::host::{self, Headers, HostSharedData};
-use super::stream::Stream;
+use super::link::Link;
 use crate::access_log;
-use crate::config::Config;
+use crate::config::{Config, Transport};
 use crate::exchange::{Conclusion, Fate};
 use crate::http::Fields;
 use crate::metrics::{self, Kind};
@@ -44,7 +44,7 @@ pub(super) struct Filter {
 struct Shared {
     root: u32,
     worker: RefCell<Worker>,
-    stream: RefCell<Option<Stream>>,
+    link: Link,
     metric_ids: Vec<Option<u32>>,
     /// By request that was paused and goes on: what its response gets.
     fields: RefCell<HashMap<u32, Fields>>,
@@ -58,12 +58,15 @@ impl Filter {
         let config = Config::parse(&text).map_err(|problems| problems.to_string())?;
         let names = config.rules.iter().map(|rule| rule.name.as_str());
         let metric_ids = metric_ids(metrics::definitions(names));
+        let credentials = Credentials {
+            username: host::environment("MELIPROXY_REDIS_USERNAME"),
+            password: host::environment("MELIPROXY_REDIS_PASSWORD").map(Password::new),
+        };
+        let transport = config.redis.as_ref().map_or(Transport::Stream, |redis| redis.transport);
+        let link = Link::new(transport, &credentials);
         let redis = config.redis.as_ref().map(|redis| {
             let options = Options {
-                credentials: Credentials {
-                    username: host::environment("MELIPROXY_REDIS_USERNAME"),
-                    password: host::environment("MELIPROXY_REDIS_PASSWORD").map(Password::new),
-                },
+                credentials,
                 scripts: script::SOURCES,
                 command_timeout: redis.timeout,
                 ..Options::default()
@@ -73,9 +76,8 @@ impl Filter {
         let plan = Rc::new(Plan::new(config, HashSeed(of_process("hash-seed", host::random()))));
         let process = u64::from_le_bytes(of_process("process", host::random()));
         let worker = Worker::new(u64::from_le_bytes(host::random()), process, plan, redis);
-        let stream = RefCell::new(None);
         let fields = RefCell::default();
-        let shared = Shared { root, worker: RefCell::new(worker), stream, metric_ids, fields };
+        let shared = Shared { root, worker: RefCell::new(worker), link, metric_ids, fields };
         shared.drain(Callback::Root);
         Ok(Self { shared: Rc::new(shared) })
     }
@@ -91,21 +93,36 @@ impl Filter {
             worker.inherit(unspent);
             worker.on_tick(now, &mut HostSharedData);
         });
+        self.shared.make_call();
     }
 
     pub(super) fn on_stream_message(&self, token: u32, length: usize) {
-        if self.shared.is_open(token) {
+        if self.shared.link.is_open(token) {
             let bytes = host::buffer(BufferType::GrpcReceiveBuffer, 0, length).unwrap_or_default();
             self.shared.tell(|worker, now| worker.on_input(now, &bytes, &mut HostSharedData));
         }
     }
 
     pub(super) fn on_stream_close(&self, token: u32, status: u32) {
-        if self.shared.is_open(token) {
-            self.shared.drop_stream();
-            let cause = CloseCause::Status(status);
-            self.shared.tell(|worker, now| worker.on_closed(now, cause, &mut HostSharedData));
+        if self.shared.link.is_open(token) {
+            self.shared.on_closed(CloseCause::Status(status));
         }
+    }
+
+    pub(super) fn on_call_answer(&self, token: u32, headers: usize, length: usize) {
+        match self.shared.link.calls().and_then(|calls| calls.answer(token, headers, length)) {
+            Some(Ok(replies)) => {
+                self.shared.tell(|worker, now| worker.on_input(now, &replies, &mut HostSharedData));
+            }
+            Some(Err(cause)) => self.shared.on_closed(cause),
+            None => {}
+        }
+        self.shared.make_call();
+    }
+
+    pub(super) fn on_queue_ready(&self, queue: u32) {
+        host::empty_queue(queue);
+        self.shared.make_call();
     }
 }
 
@@ -113,7 +130,7 @@ impl Filter {
 /// `proxy_on_done`, which every request would pay for.
 impl Drop for Filter {
     fn drop(&mut self) {
-        self.shared.drop_stream();
+        self.shared.drop_connection();
         let mut unspent = Vec::new();
         self.shared.tell(|worker, now| unspent = worker.on_retired(now, &mut HostSharedData));
         UNSPENT.with_borrow_mut(|all| all.append(&mut unspent));
@@ -143,13 +160,13 @@ impl Shared {
 
     fn apply(&self, effect: Effect, callback: Callback) {
         match effect {
-            Effect::OpenStream => self.open_stream(),
-            Effect::DropStream => self.drop_stream(),
+            Effect::OpenStream => self.open_connection(),
+            Effect::DropStream => self.drop_connection(),
             Effect::Send(bytes) => {
-                // A stream that the host no longer knows: the close callback that says so is still to come, or its
-                // commands run into their deadlines.
-                let stream = *self.stream.borrow();
-                let _ = stream.is_some_and(|stream| stream.send(&bytes));
+                self.link.send(&bytes);
+                if let (Callback::Request, Some(calls)) = (callback, self.link.calls()) {
+                    calls.wake();
+                }
             }
             Effect::Release(context, Conclusion { fate, entry }) => {
                 if callback == Callback::Root && host::act_on(context.0) {
@@ -187,28 +204,31 @@ impl Shared {
         self.metric_ids.get(metric).copied().flatten()
     }
 
-    fn open_stream(&self) {
+    fn open_connection(&self) {
         host::act_on(self.root);
-        self.drop_stream();
-        match Stream::open() {
-            Ok(stream) => *self.stream.borrow_mut() = Some(stream),
-            Err(_status) => {
-                let mut worker = self.worker.borrow_mut();
-                worker.on_closed(host::now(), CloseCause::NotOpened, &mut HostSharedData);
+        if let Err(cause) = self.link.open() {
+            self.worker.borrow_mut().on_closed(host::now(), cause, &mut HostSharedData);
+        }
+    }
+
+    fn drop_connection(&self) {
+        host::act_on(self.root);
+        self.link.drop();
+    }
+
+    fn on_closed(&self, cause: CloseCause) {
+        self.drop_connection();
+        self.tell(|worker, now| worker.on_closed(now, cause, &mut HostSharedData));
+    }
+
+    /// At the end of a callback of the root: makes the call that is due, if one is.
+    fn make_call(&self) {
+        if let Some(calls) = self.link.calls() {
+            host::act_on(self.root);
+            if let Err(cause) = calls.make() {
+                self.on_closed(cause);
             }
         }
-    }
-
-    fn drop_stream(&self) {
-        let stream = self.stream.borrow_mut().take();
-        if let Some(stream) = stream {
-            host::act_on(self.root);
-            stream.cancel();
-        }
-    }
-
-    fn is_open(&self, token: u32) -> bool {
-        self.stream.borrow().is_some_and(|stream| stream.is(token))
     }
 }
 

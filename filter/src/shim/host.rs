@@ -3,6 +3,8 @@
 //! The SDK's convenience methods panic on statuses they do not list, and on text that is not UTF-8; a panic kills the
 //! VM for every request of its worker. Everything goes through the few functions here.
 
+use std::time::Duration;
+
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, Status};
 
@@ -21,9 +23,8 @@ pub(super) fn now() -> Now {
     let mono = ORIGIN.get_or_init(Clock::now).elapsed();
     let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     // Not `as_micros`, which counts in 128 bits.
-    let micros = |duration: std::time::Duration| {
-        duration.as_secs() * 1_000_000 + u64::from(duration.subsec_micros())
-    };
+    let micros =
+        |duration: Duration| duration.as_secs() * 1_000_000 + u64::from(duration.subsec_micros());
     Now { mono: Instant::from_micros(micros(mono)), unix: UnixTime::from_micros(micros(unix)) }
 }
 
@@ -93,6 +94,36 @@ pub(super) fn replace_start(kind: BufferType, length: usize, bytes: &[u8]) -> bo
 /// Makes calls act on another context of this VM; false if it is gone.
 pub(super) fn act_on(context: u32) -> bool {
     hostcalls::set_effective_context(context).is_ok()
+}
+
+/// Calls `cluster` by a POST. Only from a callback of the root context, or the answer may find nobody.
+///
+/// # Errors
+/// None is made: there is no such cluster, or too much is on its way to it.
+pub(super) fn call(cluster: &str, body: &[u8], timeout: Duration) -> Result<u32, Status> {
+    let headers = vec![(":method", "POST"), (":path", "/"), (":authority", cluster)];
+    hostcalls::dispatch_http_call(cluster, headers, Some(body), vec![], timeout)
+}
+
+/// The status of the answer to a call that the current callback is about, which must have headers: the SDK panics if not.
+pub(super) fn answer_status() -> Option<u16> {
+    let status = hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, ":status");
+    std::str::from_utf8(&status.ok()??).ok()?.parse().ok()
+}
+
+/// Opens the queue `name`: whoever did so last has its root context called back for what is put into it.
+pub(super) fn open_queue(name: &str) -> Option<u32> {
+    hostcalls::register_shared_queue(name).ok()
+}
+
+/// Has the root context that opened the queue called back, once the present callback is over.
+pub(super) fn put_into_queue(queue: u32) {
+    let _ = hostcalls::enqueue_shared_queue(queue, Some(b"-"));
+}
+
+/// Takes all that is in a queue.
+pub(super) fn empty_queue(queue: u32) {
+    while let Ok(Some(_)) = hostcalls::dequeue_shared_queue(queue) {}
 }
 
 /// Lets the paused request of the current context go on.

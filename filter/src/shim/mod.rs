@@ -5,8 +5,10 @@
 //! filter's stream is served by the bridge of the same thread, and a VM cannot be called while it is calling.
 
 mod bridge;
+mod calls;
 mod filter;
 mod host;
+mod link;
 mod stream;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -54,6 +56,12 @@ impl Context for Root {
             filter.on_stream_close(token, status);
         }
     }
+
+    fn on_http_call_response(&mut self, token: u32, headers: usize, length: usize, _: usize) {
+        if let Some(filter) = self.filter() {
+            filter.on_call_answer(token, headers, length);
+        }
+    }
 }
 
 impl RootContext for Root {
@@ -82,6 +90,12 @@ impl RootContext for Root {
     fn on_tick(&mut self) {
         if let Some(filter) = self.filter() {
             filter.on_tick();
+        }
+    }
+
+    fn on_queue_ready(&mut self, queue: u32) {
+        if let Some(filter) = self.filter() {
+            filter.on_queue_ready(queue);
         }
     }
 

@@ -21,6 +21,7 @@ use self::peers::Peers;
 use self::ticks::Ticks;
 pub use self::waiting::MOST_WAITING;
 use self::waiting::{Waiter, Waiting};
+use crate::config::Transport;
 use crate::exchange::{Conclusion, Exchange, Tally, conclude_by_config};
 use crate::http::RequestView;
 use crate::metrics::{self, Failure, Metric};
@@ -63,8 +64,8 @@ pub struct Worker {
     callback: Callback,
     released_count: usize,
     ticks: Ticks,
-    /// Whether this VM has shown that it serves requests. Envoy's main thread has one too, which never does and cannot
-    /// connect: it must neither count as degraded nor complain.
+    /// Whether this VM has shown that it serves requests. Envoy's main thread has one too, which never does: it must
+    /// neither count as connected or degraded nor complain.
     serves: bool,
     health: Health,
     /// Workers of this process that are connected to Redis, as far as is known.
@@ -136,7 +137,9 @@ impl Worker {
         view: &mut dyn RequestView,
         shared: &mut dyn SharedData,
     ) -> (Option<Vec<u8>>, Verdict) {
-        self.serves = true;
+        if !self.serves {
+            self.begin_to_serve();
+        }
         let opening = self.plan.open(view);
         let counts = &mut self.counts;
         let verdict = match conclude_by_config(&opening, &self.plan, counts) {
@@ -148,6 +151,14 @@ impl Worker {
             }
         };
         (opening.rewritten_path, verdict)
+    }
+
+    /// This is not Envoy's main thread, so what it has connected counts.
+    fn begin_to_serve(&mut self) {
+        self.serves = true;
+        if self.health.standing() == Some(roster::Standing::Connected) {
+            self.counts.count(Metric::RedisConnects);
+        }
     }
 
     fn begin(
@@ -324,11 +335,15 @@ impl Worker {
     }
 
     fn on_ready(&mut self, now: Now, shared: &mut dyn SharedData) {
-        self.serves = true;
+        // Envoy's main thread cannot open a stream, but it can make calls.
+        let redis = self.plan.config().redis.as_ref();
+        self.serves |= redis.is_some_and(|redis| redis.transport == Transport::Stream);
         if let Some(peers) = &mut self.peers {
             peers.on_ready();
         }
-        self.counts.count(Metric::RedisConnects);
+        if self.serves {
+            self.counts.count(Metric::RedisConnects);
+        }
         self.check_up(now, shared, Health::on_ready);
     }
 
@@ -336,6 +351,8 @@ impl Worker {
         if self.serves {
             self.counts.count(Metric::RedisDisconnects);
             self.check_up(now, shared, |health| health.on_lost(cause));
+        } else {
+            self.health = Health::default();
         }
     }
 
@@ -407,7 +424,8 @@ impl Worker {
 
     fn renew(&mut self, now: Now, shared: &mut dyn SharedData) {
         self.renewed_at = Some(now.mono);
-        if let Some(totals) = roster::renew(shared, now, self.id, self.health.standing()) {
+        let standing = self.health.standing().filter(|_| self.serves);
+        if let Some(totals) = roster::renew(shared, now, self.id, standing) {
             self.connected = totals.connected;
             self.record(Metric::RedisConnections, totals.connected);
             self.record(Metric::Degraded, totals.degraded);

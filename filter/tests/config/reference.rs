@@ -132,7 +132,7 @@ fn an_editor_sees_most_mistakes() {
         ("/version", json!(2)),
         ("/redis/timeout", json!(20)),
         ("/redis/timeout", json!("1m")),
-        ("/redis/transport", json!("callout")),
+        ("/redis/transport", json!("callouts")),
         ("/client_address/ipv6_prefix", json!(129)),
         ("/routes/0/name", json!("Items")),
         ("/routes/0/path", json!("items")),

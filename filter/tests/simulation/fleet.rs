@@ -5,26 +5,26 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::rc::Rc;
 use std::time::Duration;
 
-use meliproxy::config::Config;
+use meliproxy::config::{Config, Transport};
 use meliproxy::exchange::Conclusion;
 use meliproxy::metrics::{self, Metric};
 use meliproxy::plan::Plan;
 use meliproxy::quota::key::HashSeed;
 use meliproxy::quota::script;
-use meliproxy::redis::{Client, CloseCause, Options};
+use meliproxy::redis::{Callout, Client, Credentials, Options, Password};
 use meliproxy::rng::Rng;
 use meliproxy::shared::InMemory;
 use meliproxy::time::{Instant, Now, UnixTime};
 use meliproxy::worker::{Callback, ContextId, Effect, MOST_RELEASES, Verdict, Worker};
 
 use crate::link::Link;
-use crate::model_redis::{Connection, ModelRedis};
+use crate::model_redis::ModelRedis;
 use crate::request::{LONGEST_WAIT, Request, View};
 use crate::scenario::{Fault, Scenario};
 
 pub const CONFIG: &str = r#"{
   "version": 1,
-  "redis": {"timeout": "20ms"},
+  "redis": {"timeout": "20ms", "transport": "TRANSPORT"},
   "routes": [{"name": "items", "path": "/items/{*rest}"}],
   "quotas": [
     {"name": "wide", "limit": 260, "per": "1h", "by": ["client_address"]},
@@ -35,7 +35,7 @@ pub const CONFIG: &str = r#"{
 /// The same rules for ten times as much, with units taken ahead.
 pub const LEASED: &str = r#"{
   "version": 1,
-  "redis": {"timeout": "20ms"},
+  "redis": {"timeout": "20ms", "transport": "TRANSPORT"},
   "routes": [{"name": "items", "path": "/items/{*rest}"}],
   "quotas": [
     {"name": "wide", "limit": 2600, "per": "1h", "by": ["client_address"], "precision": "leased"},
@@ -44,30 +44,66 @@ pub const LEASED: &str = r#"{
 }"#;
 
 /// Start of virtual time: the beginning of an hour, so that no window ends during a run.
-const EPOCH_MICROS: u64 = 1_800_000_000_000_000;
+pub(crate) const EPOCH_MICROS: u64 = 1_800_000_000_000_000;
 
 pub(crate) enum Happening {
     Request,
-    Leave { member: usize, request: usize },
-    Tick { member: usize, generation: u64 },
-    ToRedis { member: usize, stream: u64, bytes: Vec<u8> },
-    FromRedis { member: usize, stream: u64, bytes: Vec<u8> },
-    Closed { member: usize, stream: u64 },
+    Leave {
+        member: usize,
+        request: usize,
+    },
+    Tick {
+        member: usize,
+        generation: u64,
+    },
+    ToRedis {
+        member: usize,
+        stream: u64,
+        bytes: Vec<u8>,
+    },
+    FromRedis {
+        member: usize,
+        stream: u64,
+        bytes: Vec<u8>,
+    },
+    Closed {
+        member: usize,
+        stream: u64,
+    },
+    /// A call may be made in a callback of the root.
+    Wake {
+        member: usize,
+    },
+    Call {
+        member: usize,
+        call: u64,
+        body: Vec<u8>,
+    },
+    CallTimeout {
+        member: usize,
+        call: u64,
+    },
+    Answer {
+        member: usize,
+        call: u64,
+        status: Option<u16>,
+        body: Vec<u8>,
+    },
     Fault(Fault),
     EndOfFault(Fault),
 }
 
 /// A worker and its link.
 pub(crate) struct Member {
-    worker: Worker,
-    shared: InMemory,
+    pub(crate) worker: Worker,
+    pub(crate) shared: InMemory,
     pub(crate) link: Link,
     tick: Option<(Duration, u64)>,
     largest_group: usize,
 }
 
 pub struct Fleet {
-    rng: Rng,
+    pub(crate) rng: Rng,
     pub(crate) now: u64,
     sequence: u64,
     agenda: BinaryHeap<Reverse<(u64, u64)>>,
@@ -78,7 +114,7 @@ pub struct Fleet {
     pub(crate) refuses: bool,
     requests: Vec<Request>,
     arrival: u64,
-    latency: u64,
+    pub(crate) latency: u64,
     leaves_percent: u64,
     /// Requests that were decided without Redis.
     pub decided_alone: usize,
@@ -99,20 +135,31 @@ pub(crate) fn micros(duration: Duration) -> u64 {
 impl Fleet {
     pub fn new(seed: u64, scenario: &Scenario) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let plan = Rc::new(Plan::new(
-            Config::parse(scenario.config.as_bytes()).unwrap(),
-            HashSeed([7; 16]),
-        ));
+        let transport = match scenario.transport {
+            Transport::Stream => "stream",
+            Transport::Callout => "callout",
+        };
+        let config = scenario.config.replace("TRANSPORT", transport);
+        let config = Config::parse(config.as_bytes()).unwrap();
+        let plan = Rc::new(Plan::new(config, HashSeed([7; 16])));
+        let password = Some(Password::new("secret".to_owned()));
+        let credentials = Credentials { username: None, password };
         let mut members = Vec::new();
         for _ in 0..scenario.replicas {
             let (shared, process) = (InMemory::default(), rng.next_u64());
             for _ in 0..scenario.workers {
-                let options = Options { scripts: script::SOURCES, ..Options::default() };
+                let callout = match scenario.transport {
+                    Transport::Stream => None,
+                    Transport::Callout => Some(Callout::new(&credentials)),
+                };
+                let credentials = credentials.clone();
+                let scripts = script::SOURCES;
+                let options = Options { credentials, scripts, ..Options::default() };
                 let client = Client::new(options, Rng::with_seed(rng.next_u64()));
                 members.push(Member {
                     worker: Worker::new(rng.next_u64(), process, Rc::clone(&plan), Some(client)),
                     shared: shared.clone(),
-                    link: Link::default(),
+                    link: Link { callout, ..Link::default() },
                     tick: None,
                     largest_group: 0,
                 });
@@ -157,9 +204,12 @@ impl Fleet {
         }
     }
 
-    /// Until all requests are concluded and nothing but ticks is left.
+    /// Until all requests are concluded and nothing but time is left.
     pub fn run(&mut self) {
-        while self.happenings.values().any(|next| !matches!(next, Happening::Tick { .. })) {
+        let is_time = |next: &Happening| {
+            matches!(next, Happening::Tick { .. } | Happening::CallTimeout { .. })
+        };
+        while !self.happenings.values().all(is_time) {
             self.step();
         }
         self.advance_to(self.now + 2 * micros(LONGEST_WAIT));
@@ -228,31 +278,24 @@ impl Fleet {
             Happening::Leave { member, request } => self.leave(member, request),
             Happening::Tick { member, generation } => self.tick(member, generation),
             Happening::ToRedis { member, stream, bytes } => {
-                self.deliver_to_redis(member, stream, &bytes)
+                self.deliver_to_redis(member, stream, &bytes);
             }
             Happening::FromRedis { member, stream, bytes } => {
-                if self.members[member].link.stream == Some(stream) {
-                    let now = self.now();
-                    self.tell(member, |member| {
-                        member.worker.on_input(now, &bytes, &mut member.shared);
-                    });
-                }
+                self.deliver_from_redis(member, stream, &bytes);
             }
-            Happening::Closed { member, stream } => {
-                if self.members[member].link.stream == Some(stream) {
-                    self.members[member].link.stream = None;
-                    let now = self.now();
-                    self.tell(member, |member| {
-                        member.worker.on_closed(now, CloseCause::Status(2), &mut member.shared);
-                    });
-                }
+            Happening::Closed { member, stream } => self.close(member, stream),
+            Happening::Wake { member } => self.tell(member, |_| ()),
+            Happening::Call { member, call, body } => self.call(member, call, body),
+            Happening::CallTimeout { member, call } => self.answer(member, call, Some(504), b""),
+            Happening::Answer { member, call, status, body } => {
+                self.answer(member, call, status, &body);
             }
             Happening::Fault(fault) => self.fault(fault),
             Happening::EndOfFault(fault) => self.end_of_fault(fault),
         }
     }
 
-    fn now(&self) -> Now {
+    pub(crate) fn now(&self) -> Now {
         let unix = UnixTime::from_micros(EPOCH_MICROS + self.now);
         Now { mono: Instant::from_micros(1_000_000 + self.now), unix }
     }
@@ -305,11 +348,23 @@ impl Fleet {
         self.tell(member, |member| member.worker.on_tick(now, &mut member.shared));
     }
 
-    fn tell(&mut self, member: usize, event: impl FnOnce(&mut Member)) {
+    pub(crate) fn tell(&mut self, member: usize, event: impl FnOnce(&mut Member)) {
         let now = self.now();
         self.members[member].worker.begin_callback(now, Callback::Root);
         event(&mut self.members[member]);
         self.drain(member, Callback::Root);
+        self.make_call(member);
+    }
+
+    /// A number that nothing else has.
+    pub(crate) fn number(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+
+    /// How long a message is on its way.
+    pub(crate) fn latency(&mut self) -> u64 {
+        self.rng.up_to(self.latency)
     }
 
     fn drain(&mut self, member: usize, callback: Callback) {
@@ -318,24 +373,28 @@ impl Fleet {
             match effect {
                 Effect::OpenStream => {
                     assert_eq!(callback, Callback::Root);
-                    self.sequence += 1;
-                    let stream = self.sequence;
-                    self.members[member].link.stream = Some(stream);
-                    self.members[member].link.connection = Connection::default();
-                    if self.refuses {
-                        let at = self.now + self.rng.up_to(self.latency);
+                    let stream = self.number();
+                    self.members[member].link.open(stream);
+                    if self.refuses && self.members[member].link.callout.is_none() {
+                        let at = self.now + self.latency();
                         self.schedule(at, Happening::Closed { member, stream });
                     }
                 }
-                Effect::DropStream => self.members[member].link.stream = None,
-                Effect::Send(bytes) => self.send_bytes(member, &bytes),
+                Effect::DropStream => self.members[member].link.drop(),
+                Effect::Send(bytes) => {
+                    if let Some(callout) = &mut self.members[member].link.callout {
+                        callout.write(&bytes);
+                        self.schedule(self.now, Happening::Wake { member });
+                    } else {
+                        self.send_bytes(member, &bytes);
+                    }
+                }
                 Effect::Release(context, conclusion) => {
                     self.conclude(member, context, &conclusion);
                     group += 1;
                 }
                 Effect::TickEvery(period) => {
-                    self.sequence += 1;
-                    let generation = self.sequence;
+                    let generation = self.number();
                     self.members[member].tick = Some((period, generation));
                     let at = self.now + micros(period);
                     self.schedule(at, Happening::Tick { member, generation });
@@ -356,34 +415,5 @@ impl Fleet {
         let request = &mut self.requests[usize::try_from(context.0).unwrap()];
         assert_eq!(request.member, member);
         request.conclude(self.now, conclusion);
-    }
-
-    fn send_bytes(&mut self, member: usize, bytes: &[u8]) {
-        let Some(stream) = self.members[member].link.stream else { return };
-        if self.refuses {
-            return;
-        }
-        let to_redis = &mut self.members[member].link.to_redis;
-        for (at, bytes) in to_redis.send(&mut self.rng, self.now, self.latency, bytes) {
-            self.schedule(at, Happening::ToRedis { member, stream, bytes });
-        }
-    }
-
-    fn deliver_to_redis(&mut self, member: usize, stream: u64, bytes: &[u8]) {
-        if self.members[member].link.stream != Some(stream) {
-            return;
-        }
-        if self.now < self.stalled_until {
-            let bytes = bytes.to_vec();
-            // In order after the stall: the agenda keeps what is due at the same moment in the order it came.
-            self.schedule(self.stalled_until, Happening::ToRedis { member, stream, bytes });
-            return;
-        }
-        let now_ms = (EPOCH_MICROS + self.now) / 1000;
-        let Link { connection, from_redis, .. } = &mut self.members[member].link;
-        let answer = self.redis.answer(connection, now_ms, bytes);
-        for (at, bytes) in from_redis.send(&mut self.rng, self.now, self.latency, &answer) {
-            self.schedule(at, Happening::FromRedis { member, stream, bytes });
-        }
     }
 }

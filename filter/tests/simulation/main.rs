@@ -13,6 +13,7 @@
     reason = "a test: a fault of the fleet is its failure"
 )]
 
+mod calls;
 mod fleet;
 mod link;
 mod model_redis;
@@ -20,19 +21,28 @@ mod request;
 mod scenario;
 #[path = "../common/seeds.rs"]
 mod seeds;
+mod streams;
 
 use std::time::Duration;
 
 use fleet::{CONFIG, Fleet, LEASED};
+use meliproxy::config::Transport;
 use meliproxy::worker::MOST_RELEASES;
 use scenario::{Fault, Scenario};
 
-/// Seeds of an ordinary run, for each test.
-const SEEDS: u64 = 300;
+/// Seeds of an ordinary run, for each test and transport.
+const SEEDS: u64 = 150;
+
+/// Each seed by every transport.
+fn for_each_seed(count: u64, scenario: &Scenario, check: impl Fn(Fleet)) {
+    for transport in [Transport::Stream, Transport::Callout] {
+        let scenario = Scenario { transport, ..*scenario };
+        seeds::for_each(count, |seed| check(Fleet::new(seed, &scenario)));
+    }
+}
 
 fn run(scenario: &Scenario, check: impl Fn(&Fleet)) {
-    seeds::for_each(SEEDS, |seed| {
-        let mut fleet = Fleet::new(seed, scenario);
+    for_each_seed(SEEDS, scenario, |mut fleet| {
         fleet.run();
         fleet.check_every_request_was_concluded_once_and_in_time();
         fleet.check_nothing_is_left_behind();
@@ -54,6 +64,7 @@ const FAULTS: &[Fault] = &[
 
 const CALM: Scenario = Scenario {
     config: CONFIG,
+    transport: Transport::Stream,
     replicas: 3,
     workers: 2,
     requests: 400,
@@ -97,10 +108,9 @@ fn with_faults_no_process_admits_more_than_the_limit_on_its_own() {
 #[test]
 fn what_is_taken_ahead_is_never_more_than_the_limit_and_comes_back() {
     let arrival = Duration::from_millis(1);
-    seeds::for_each(30, |seed| {
-        // In half a second the fleet takes ahead; what is left then comes back and passes, too.
-        let scenario = Scenario { config: LEASED, requests: 1000, arrival, ..CALM };
-        let mut fleet = Fleet::new(seed, &scenario);
+    let scenario = Scenario { config: LEASED, requests: 1000, arrival, ..CALM };
+    // In half a second the fleet takes ahead; what is left then comes back and passes, too.
+    for_each_seed(20, &scenario, |mut fleet| {
         fleet.run();
         assert!(fleet.passed_count("narrow") <= 500);
         assert!(fleet.paid_ahead > 200, "{} of 1000 were paid for ahead", fleet.paid_ahead);
@@ -121,8 +131,7 @@ fn what_is_taken_ahead_is_never_more_than_the_limit_and_comes_back() {
 fn what_is_taken_ahead_survives_faults_without_passing_more() {
     let arrival = Duration::from_millis(1);
     let scenario = Scenario { config: LEASED, requests: 6000, arrival, faults: FAULTS, ..CALM };
-    seeds::for_each(30, |seed| {
-        let mut fleet = Fleet::new(seed, &scenario);
+    for_each_seed(20, &scenario, |mut fleet| {
         fleet.run();
         fleet.check_every_request_was_concluded_once_and_in_time();
         fleet.check_nothing_is_left_behind();
@@ -145,8 +154,7 @@ fn exact_again_after_the_faults() {
     const FAULTS: &[Fault] =
         &[Fault::CloseLinks, Fault::Stall(Duration::from_millis(3000)), Fault::CloseLinks];
     let scenario = Scenario { faults: FAULTS, ..CALM };
-    seeds::for_each(50, |seed| {
-        let mut fleet = Fleet::new(seed, &scenario);
+    for_each_seed(50, &scenario, |mut fleet| {
         fleet.run();
         fleet.calm_down();
         assert!(fleet.all_connected(), "some worker did not find back");
@@ -161,8 +169,7 @@ fn exact_again_after_the_faults() {
 
 #[test]
 fn without_redis_the_processes_share_the_limit() {
-    seeds::for_each(50, |seed| {
-        let mut fleet = Fleet::new(seed, &Scenario { requests: 0, ..CALM });
+    for_each_seed(50, &Scenario { requests: 0, ..CALM }, |mut fleet| {
         fleet.calm_down();
         fleet.fault(Fault::ReadOnly(Duration::from_secs(10)));
         fleet.send(CALM.requests, CALM.arrival);

@@ -28,11 +28,12 @@ struct Counter {
 /// What the server knows of one connection.
 pub struct Connection {
     decoder: Decoder,
+    is_refused: bool,
 }
 
 impl Default for Connection {
     fn default() -> Self {
-        Self { decoder: Decoder::new(Limits::default()) }
+        Self { decoder: Decoder::new(Limits::default()), is_refused: false }
     }
 }
 
@@ -50,7 +51,14 @@ impl ModelRedis {
                     other => panic!("an argument is a bulk string: {other:?}"),
                 })
                 .collect();
-            out.extend(self.command(now_ms, &parts));
+            connection.is_refused |= self.refuses_password && parts[0] == b"AUTH";
+            out.extend(match parts[0].as_slice() {
+                b"QUIT" => b"+OK\r\n".to_vec(),
+                b"AUTH" if connection.is_refused => b"-WRONGPASS invalid password\r\n".to_vec(),
+                _ if connection.is_refused => b"-NOAUTH Authentication required.\r\n".to_vec(),
+                b"AUTH" => b"+OK\r\n".to_vec(),
+                _ => self.command(now_ms, &parts),
+            });
         }
         out
     }

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use meliproxy::config::Transport;
+
 use crate::fleet::{Fleet, Happening, micros};
 
+#[derive(Clone, Copy)]
 pub struct Scenario {
     pub config: &'static str,
+    pub transport: Transport,
     pub replicas: usize,
     pub workers: usize,
     pub requests: usize,
@@ -35,25 +39,9 @@ impl Fleet {
     /// Begins a fault.
     pub(crate) fn fault(&mut self, fault: Fault) {
         let lasts = match fault {
-            Fault::CloseLinks | Fault::CloseMidReply => {
-                for member in 0..self.members.len() {
-                    let Some(stream) = self.members[member].link.stream else { continue };
-                    if matches!(fault, Fault::CloseMidReply) {
-                        let bytes = b"*4\r\n:1\r\n:50".to_vec();
-                        self.schedule(self.now, Happening::FromRedis { member, stream, bytes });
-                    }
-                    self.schedule(self.now, Happening::Closed { member, stream });
-                }
-                return;
-            }
-            Fault::Garbage => {
-                for member in 0..self.members.len() {
-                    let Some(stream) = self.members[member].link.stream else { continue };
-                    let bytes = b"HTTP/1.1 400 Bad Request\r\n".to_vec();
-                    self.schedule(self.now, Happening::FromRedis { member, stream, bytes });
-                }
-                return;
-            }
+            Fault::CloseLinks => return self.break_links(b"", true),
+            Fault::CloseMidReply => return self.break_links(b"*4\r\n:1\r\n:50", true),
+            Fault::Garbage => return self.break_links(b"HTTP/1.1 400 Bad Request\r\n", false),
             Fault::ForgetScripts => {
                 self.redis.knows_script = false;
                 return;
@@ -76,6 +64,29 @@ impl Fleet {
             }
         };
         self.schedule(self.now + micros(lasts), Happening::EndOfFault(fault));
+    }
+
+    /// Every worker gets these bytes, and then the end if its link `closes`. A call ends with its answer.
+    fn break_links(&mut self, bytes: &[u8], closes: bool) {
+        for member in 0..self.members.len() {
+            let link = &self.members[member].link;
+            let Some(stream) = link.stream else { continue };
+            if link.callout.is_some() {
+                let status = (!bytes.is_empty()).then_some(200);
+                let answer = link.call.map(|call| (call, status, bytes.to_vec()));
+                if let Some((call, status, body)) = answer {
+                    self.schedule(self.now, Happening::Answer { member, call, status, body });
+                }
+                continue;
+            }
+            if !bytes.is_empty() {
+                let bytes = bytes.to_vec();
+                self.schedule(self.now, Happening::FromRedis { member, stream, bytes });
+            }
+            if closes {
+                self.schedule(self.now, Happening::Closed { member, stream });
+            }
+        }
     }
 
     /// Ends a fault that lasts.

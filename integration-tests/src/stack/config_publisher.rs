@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use meliproxy::config::Config;
+use meliproxy::config::{Config, Transport};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -76,9 +76,10 @@ impl Publisher {
         })
     }
 
-    /// Whether what was published last counts in Redis.
-    pub(crate) fn uses_redis(&self) -> bool {
-        Config::parse(&self.judged).is_ok_and(|config| config.redis.is_some())
+    /// Whether workers show a connection to Redis before their first request, by what was published last.
+    pub(crate) fn shows_connections(&self) -> bool {
+        let redis = Config::parse(&self.judged).ok().and_then(|config| config.redis);
+        redis.is_some_and(|redis| redis.transport == Transport::Stream)
     }
 
     /// Publishes what the live file holds now.

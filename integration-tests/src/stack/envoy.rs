@@ -51,6 +51,8 @@ pub(crate) struct Listener<'a> {
     pub(crate) http: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) access_log: &'a Path,
+    /// The Unix domain socket of a replica's calls to Redis.
+    pub(crate) callout_socket: &'a Path,
 }
 
 impl Envoy {
@@ -157,6 +159,7 @@ pub(crate) fn render_replica(
     let origin = settings.origin;
     let mut values = listener_values(listener);
     values.extend([
+        ("CALLOUT_SOCKET", template::quoted(listener.callout_socket)),
         ("FILTER_FILE", template::quoted(settings.filter)),
         ("WASM_FILE", template::quoted(settings.wasm)),
         ("UPSTREAM_ADDRESS", origin.host().to_owned()),
@@ -214,7 +217,10 @@ fn start_envoy(
 ) -> Result<Envoy, Error> {
     let admin = free_address()?;
     let access_log = context.state().log(&format!("{name}.access"));
-    let bootstrap = render(&Listener { name, http, admin, access_log: &access_log })?;
+    let callout_socket = context.state().socket(name);
+    let listener =
+        Listener { name, http, admin, access_log: &access_log, callout_socket: &callout_socket };
+    let bootstrap = render(&listener)?;
     let file = context.state().path(&format!("{name}.yaml"));
     write_atomically(&file, bootstrap.as_bytes(), 0o644)?;
     let options = &context.options;

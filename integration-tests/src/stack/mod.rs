@@ -95,7 +95,8 @@ impl Context {
 }
 
 impl Stack {
-    /// Starts everything and returns once the edge takes all replicas for healthy and all workers reach Redis.
+    /// Starts everything and returns once the edge takes all replicas for healthy and all workers reach Redis, as far as
+    /// that can be seen before the first request.
     ///
     /// # Errors
     /// The first part that fails, see [`Error`]; what had been started is stopped.
@@ -130,7 +131,7 @@ impl Stack {
         };
         let replicas = start_replicas(&context, &settings)?;
         let edge = start_edge(&context, &replicas)?;
-        let uses_redis = options.redis && !options.plain && publisher.uses_redis();
+        let connects = options.redis && !options.plain && publisher.shows_connections();
         let stack = Self {
             _watch: Watch::start(Arc::clone(&context.supervisor), publisher),
             supervisor: Arc::clone(&context.supervisor),
@@ -140,7 +141,7 @@ impl Stack {
             stand_in,
             origin,
         };
-        stack.wait_until_ready(options, uses_redis)?;
+        stack.wait_until_ready(options, connects)?;
         let endpoints = serde_json::to_vec_pretty(&stack.endpoints()).unwrap_or_default();
         write_atomically(&state.path(ENDPOINTS), &endpoints, 0o644)?;
         Ok(stack)

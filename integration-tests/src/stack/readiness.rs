@@ -17,17 +17,18 @@ const READY_LIMIT: Duration = Duration::from_secs(60);
 const READY_INTERVAL: Duration = Duration::from_millis(50);
 
 impl Stack {
-    /// The edge takes all replicas for healthy, a failover would succeed, and all workers reach Redis.
+    /// The edge takes all replicas for healthy, a failover would succeed, and if each worker `connects` before its first
+    /// request, all have.
     pub(super) fn wait_until_ready(
         &self,
         options: &StackOptions,
-        uses_redis: bool,
+        connects: bool,
     ) -> Result<(), Error> {
         let wait = Wait { limit: READY_LIMIT, interval: READY_INTERVAL, cancel: &options.cancel };
         let mut said = String::new();
         let mut guilty = None;
         let outcome = wait.until("the parts to find each other", || {
-            let Err((part, lacking)) = self.ready(options.workers, uses_redis) else {
+            let Err((part, lacking)) = self.ready(options.workers, connects) else {
                 return Ok(Ok(()));
             };
             if part.pid().is_none() {
@@ -50,7 +51,7 @@ impl Stack {
     }
 
     /// The part that is not ready, and what it lacks.
-    fn ready(&self, workers: u32, uses_redis: bool) -> Result<(), (&Process, String)> {
+    fn ready(&self, workers: u32, connects: bool) -> Result<(), (&Process, String)> {
         let addresses: Vec<_> = self.replicas.iter().map(Envoy::http).collect();
         let clusters = self.edge.admin_get("/clusters").unwrap_or_default();
         let healthy = healthy(&clusters, &addresses);
@@ -62,7 +63,7 @@ impl Stack {
             return Ok(());
         };
         redis.watched()?;
-        if !uses_redis {
+        if !connects {
             return Ok(());
         }
         for replica in &self.replicas {

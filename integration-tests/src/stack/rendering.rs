@@ -34,7 +34,9 @@ pub fn render(options: &StackOptions, folder: &Path) -> Result<(), Error> {
         filter: &folder.join("filter.yaml"),
     };
     let access_log = Path::new("/dev/null");
-    let mut listener = |name| Listener { name, http: address(), admin: address(), access_log };
+    let callout_socket = &folder.join("replica-1.sock");
+    let mut listener =
+        |name| Listener { name, http: address(), admin: address(), access_log, callout_socket };
     let replica = render_replica(options, &listener("replica-1"), &settings)?;
     let edge_listener = listener("edge");
     let replicas: Vec<_> = (0..options.replicas).map(|_| address()).collect();

@@ -34,10 +34,17 @@ impl StateFolder {
     /// Makes the folder if need be, takes it for this process, and ends what an earlier launcher left running.
     ///
     /// # Errors
-    /// [`Error::Running`] if another launcher holds it.
+    /// [`Error::Running`] if another launcher holds it; [`Error::Option`] if its path is too long.
     pub fn claim(path: &Path) -> Result<Self, Error> {
         fs::create_dir_all(path.join("logs")).map_err(Error::io("making the folder", path))?;
         let path = path.canonicalize().map_err(Error::io("opening", path))?;
+        if path.as_os_str().len() > MAX_PATH_BYTES {
+            return Err(Error::Option {
+                option: "--state",
+                found: path.display().to_string(),
+                allowed: format!("it holds sockets, so at most {MAX_PATH_BYTES} bytes are allowed"),
+            });
+        }
         let lock = match try_lock(&path)? {
             Ok(lock) => lock,
             Err(pid) => return Err(Error::Running { state: path, pid }),
@@ -73,6 +80,11 @@ impl StateFolder {
         self.path.join("logs").join(format!("{name}.log"))
     }
 
+    /// The Unix domain socket of the part `name`.
+    pub(crate) fn socket(&self, name: &str) -> PathBuf {
+        self.path.join(format!("{name}.sock"))
+    }
+
     /// Notes which processes belong to this stack, for [`Self::end_leftovers`] of a later one.
     pub(crate) fn record(&self, processes: &[Record]) -> Result<(), Error> {
         let text = serde_json::to_vec_pretty(processes).unwrap_or_default();
@@ -87,7 +99,7 @@ impl StateFolder {
         }
     }
 
-    /// Removes logs and code of an earlier stack. The launcher's own log is open already.
+    /// Removes logs, code and sockets of an earlier stack. The launcher's own log is open already.
     fn clear(&self) -> Result<(), Error> {
         let logs = self.path.join("logs");
         for folder in [&self.path, &logs] {
@@ -96,7 +108,7 @@ impl StateFolder {
                 let name = entry.file_name();
                 let is_stale = match path.extension().and_then(|extension| extension.to_str()) {
                     Some("log") => name != LAUNCHER_LOG,
-                    Some("wasm") => true,
+                    Some("wasm" | "sock") => true,
                     _ => false,
                 };
                 if is_stale {
@@ -143,6 +155,9 @@ impl Record {
 
 /// How long killed processes may take to end: more than a machine under load needs.
 const LEFTOVER_LIMIT: Duration = Duration::from_secs(10);
+
+/// Longest path of a folder whose sockets, such as `/replica-32.sock` in it, have one that Linux takes (unix(7): 107).
+const MAX_PATH_BYTES: usize = 91;
 
 /// Name of the file in `logs` that a launcher in the background writes to.
 pub const LAUNCHER_LOG: &str = "up.log";
@@ -207,6 +222,18 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+
+    #[test]
+    fn a_path_too_long_for_sockets_is_refused() {
+        let folder = TempDir::new().unwrap();
+        let of_length = |length: usize| {
+            let missing = length - folder.path().as_os_str().len() - 1;
+            StateFolder::claim(&folder.path().join("s".repeat(missing)))
+        };
+        assert!(of_length(MAX_PATH_BYTES).is_ok());
+        let error = of_length(MAX_PATH_BYTES + 1).unwrap_err().to_string();
+        assert!(error.contains("--state") && error.contains("at most 91 bytes"), "{error}");
+    }
 
     #[test]
     fn a_folder_has_one_holder() {

@@ -41,8 +41,8 @@ const TIMEOUT: Key<DurationRange> = Key {
 
 const TRANSPORT: Key<Words<Transport>> = Key {
     name: "transport",
-    doc: "how Redis is reached: `stream` is one long-lived stream of each worker",
-    takes: Words(&[("stream", Transport::Stream)]),
+    doc: "how Redis is reached: `stream` is one long-lived stream of each worker, `callout` a connection for each question",
+    takes: Words(&[("stream", Transport::Stream), ("callout", Transport::Callout)]),
     absent: Absent::Is(r#""stream""#),
 };
 
