@@ -18,7 +18,7 @@ use crate::client::{Outcome, Request, burst};
 use crate::scene::{Scene, next_origin};
 use crate::stack::{Envoy, Redis, RedisNode, Reply, StackOptions, wait_until};
 
-pub use self::rules::{COUNTED, COUNTED_LIMIT, SHIPPED_DEADLINE, TRAFFIC, two_rules};
+pub use self::rules::{COUNTED, COUNTED_LIMIT, SHIPPED_DEADLINE, TRAFFIC, reached_by, two_rules};
 use self::rules::{COUNTED_PER, TRAFFIC_RULE};
 pub use self::traffic::Traffic;
 

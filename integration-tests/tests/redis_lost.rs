@@ -1,6 +1,7 @@
 //! Redis lost in every way there is: nobody is refused or kept waiting for it, and each process counts for itself.
 //!
-//! Steady traffic flows while Redis is lost and when it is back. `MELIPROXY_LONG=1` makes every loss last 10 s.
+//! Steady traffic flows while Redis is lost and when it is back. `MELIPROXY_LONG=1` makes every loss last 10 s. What a
+//! loss looks like depends on the transport, so most are gone through by both.
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers fail like the test")]
 
@@ -10,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use integration_tests::client::burst;
 use integration_tests::fleet::{
-    COUNTED, COUNTED_LIMIT, Fleet, SHIPPED_DEADLINE, SOON, Traffic, from, passed, two_rules,
+    COUNTED, COUNTED_LIMIT, Fleet, SHIPPED_DEADLINE, SOON, Traffic, from, passed, reached_by,
+    two_rules,
 };
 use integration_tests::scene::next_origin;
 use integration_tests::stack::{RedisNode, wait_until};
@@ -53,6 +55,10 @@ fn survive(fleet: &Fleet, lose: impl FnOnce(), restore: impl FnOnce()) {
     traffic.flow(Duration::from_secs(1));
     println!("noticed after {noticed:?}, recovered after {recovered:?}");
     traffic.stop_unharmed(lost_at, back_at);
+    for replica in fleet.replicas() {
+        let log = replica.log();
+        assert!(!log.contains("in-VM backtrace"), "{log}");
+    }
     let ended = wait_until("the end of each loss to be said", SOON, || match said() {
         (lost, back) if lost == back => Ok(()),
         said => Err(format!("{said:?}")),
@@ -60,8 +66,12 @@ fn survive(fleet: &Fleet, lose: impl FnOnce(), restore: impl FnOnce()) {
     ended.unwrap();
 }
 
-fn start() -> Fleet {
-    Fleet::start(&two_rules(SHIPPED_DEADLINE), |options| options)
+/// The transports.
+const STREAM: &str = "stream";
+const CALLOUT: &str = "callout";
+
+fn start(transport: &str) -> Fleet {
+    Fleet::start(&reached_by(transport, &two_rules(SHIPPED_DEADLINE)), |options| options)
 }
 
 fn ask(node: &RedisNode, commands: &[&[&str]]) {
@@ -72,7 +82,16 @@ fn ask(node: &RedisNode, commands: &[&[&str]]) {
 
 #[test]
 fn killed() {
-    let fleet = start();
+    be_killed(STREAM);
+}
+
+#[test]
+fn killed_between_calls() {
+    be_killed(CALLOUT);
+}
+
+fn be_killed(transport: &str) {
+    let fleet = start(transport);
     let redis = fleet.redis();
     let lose = || {
         // The replica first, or it would take over.
@@ -88,7 +107,16 @@ fn killed() {
 
 #[test]
 fn stopped_without_a_sign() {
-    let fleet = start();
+    be_stopped_without_a_sign(STREAM);
+}
+
+#[test]
+fn stopped_without_a_sign_between_calls() {
+    be_stopped_without_a_sign(CALLOUT);
+}
+
+fn be_stopped_without_a_sign(transport: &str) {
+    let fleet = start(transport);
     let redis = fleet.redis();
     let lose = || [1, 0].into_iter().for_each(|index| redis.node(index).pause());
     let restore = || [0, 1].into_iter().for_each(|index| redis.node(index).resume());
@@ -97,7 +125,16 @@ fn stopped_without_a_sign() {
 
 #[test]
 fn password_changed() {
-    let fleet = start();
+    be_password_changed(STREAM);
+}
+
+#[test]
+fn password_changed_between_calls() {
+    be_password_changed(CALLOUT);
+}
+
+fn be_password_changed(transport: &str) {
+    let fleet = start(transport);
     let redis = fleet.redis();
     let admins = redis.nodes().iter().map(|node| Admin::log_in(node, redis.password()));
     let admins: Vec<_> = admins.collect();
@@ -134,7 +171,16 @@ impl Admin {
 
 #[test]
 fn no_primary_left() {
-    let fleet = start();
+    be_no_primary_left(STREAM);
+}
+
+#[test]
+fn no_primary_left_between_calls() {
+    be_no_primary_left(CALLOUT);
+}
+
+fn be_no_primary_left(transport: &str) {
+    let fleet = start(transport);
     let redis = fleet.redis();
     let port = redis.node(1).address().port().to_string();
     let lose = || ask(redis.node(0), &[&["REPLICAOF", "127.0.0.1", &port]]);
@@ -143,25 +189,39 @@ fn no_primary_left() {
 }
 
 /// Loses Redis by a `setting` with which it writes nothing; with 0 it writes again.
-fn survive_setting(setting: &str, losing: &str) {
-    let fleet = start();
+fn survive_setting(transport: &str, setting: &str, losing: &str) {
+    let fleet = start(transport);
     let set = |value| ask(fleet.redis().node(0), &[&["CONFIG", "SET", setting, value]]);
     survive(&fleet, || set(losing), || set("0"));
 }
 
 #[test]
 fn too_few_replicas_for_writing() {
-    survive_setting("min-replicas-to-write", "5");
+    survive_setting(STREAM, "min-replicas-to-write", "5");
 }
 
 #[test]
 fn out_of_memory() {
-    survive_setting("maxmemory", "1");
+    survive_setting(STREAM, "maxmemory", "1");
+}
+
+#[test]
+fn out_of_memory_between_calls() {
+    survive_setting(CALLOUT, "maxmemory", "1");
 }
 
 #[test]
 fn scripts_forgotten_again_and_again() {
-    let fleet = start();
+    forget_scripts(STREAM);
+}
+
+#[test]
+fn scripts_forgotten_again_and_again_between_calls() {
+    forget_scripts(CALLOUT);
+}
+
+fn forget_scripts(transport: &str) {
+    let fleet = start(transport);
     let traffic = Traffic::start(&fleet);
     let from = Instant::now();
     for _ in 0..10 {
@@ -177,7 +237,7 @@ fn scripts_forgotten_again_and_again() {
 
 #[test]
 fn connections_cut_again_and_again() {
-    let fleet = start();
+    let fleet = start(STREAM);
     let traffic = Traffic::start(&fleet);
     let cut_before = fleet.total("meliproxy_redis_disconnects_total", &[]);
     let (from, end) = (Instant::now(), Instant::now() + lasting());

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 /// The deadline of a Redis command that is shipped.
 pub const SHIPPED_DEADLINE: &str = "20ms";
 
@@ -23,6 +25,18 @@ pub fn two_rules(deadline: &str) -> String {
   ]
 }}"#
     )
+}
+
+/// A configuration with Redis reached by `transport`.
+///
+/// # Panics
+/// If it is none, or without Redis.
+#[must_use]
+pub fn reached_by(transport: &str, config: &str) -> String {
+    let mut config: Value = serde_json::from_str(config).unwrap();
+    let redis = config.get_mut("redis").and_then(Value::as_object_mut).unwrap();
+    redis.insert("transport".to_owned(), transport.into());
+    config.to_string()
 }
 
 /// The path under the rule for what only flows.

@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use integration_tests::client::{Outcome, arrivals};
-use integration_tests::fleet::Fleet;
+use integration_tests::fleet::{Fleet, reached_by};
 use meliproxy::rng::Rng;
 use serde_json::Value;
 
@@ -32,9 +32,19 @@ type Due = (usize, Duration, Sent);
 
 #[test]
 fn three_replicas_of_two_workers_admit_what_the_algorithms_do() {
+    admit_what_the_algorithms_do("stream", SCENARIOS);
+}
+
+#[test]
+fn so_they_do_where_redis_is_reached_by_calls() {
+    admit_what_the_algorithms_do("callout", SCENARIOS / 2);
+}
+
+fn admit_what_the_algorithms_do(transport: &str, count: usize) {
     let mut rng = Rng::with_seed(seed());
-    let (scenarios, config) = scenario::random(&mut rng, SCENARIOS);
-    let fleet = Fleet::start(&config, |options| options.replicas(3).workers(2));
+    let (scenarios, config) = scenario::random(&mut rng, count);
+    let fleet =
+        Fleet::start(&reached_by(transport, &config), |options| options.replicas(3).workers(2));
     let (mut sent, mut refused, mut tries) = (0, [0; 3], 0);
     for group in scenarios.chunks(AT_ONCE) {
         let (requests, outcomes) = fleet.undisturbed(DAY, |origin| {
@@ -53,7 +63,7 @@ fn three_replicas_of_two_workers_admit_what_the_algorithms_do() {
         }
     }
     println!(
-        "{SCENARIOS} scenarios, {sent} requests in {tries} tries; refused by each algorithm: {refused:?}"
+        "{count} scenarios, {sent} requests in {tries} tries; refused by each algorithm: {refused:?}"
     );
     assert!(refused.iter().all(|refused| *refused > 100), "nothing was tried: {refused:?}");
 }
