@@ -80,6 +80,13 @@ pub const SYSTEMS: &[System] = &[
         proxy: Proxy::Filter { rules: "three-leased.json", redis: true },
     },
     System {
+        name: "three-callout",
+        about: "three exact rules, Redis reached by calls",
+        refuses: false,
+        clients: MANY,
+        proxy: Proxy::Filter { rules: "three-callout.json", redis: true },
+    },
+    System {
         name: "refused",
         about: "refused: a key over its limit",
         refuses: true,
