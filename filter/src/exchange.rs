@@ -10,7 +10,7 @@ use crate::config::OnStoreFailure;
 use crate::http::{Fields, LocalReply};
 use crate::metrics::{Metric, Outcome};
 use crate::plan::{Opening, Plan};
-use crate::quota::lease::{self, Leases};
+use crate::quota::lease::Leases;
 use crate::quota::refusals::Refusals;
 use crate::quota::script::Grant;
 use crate::quota::{Check, Decision, Standing, fields, process};
@@ -89,7 +89,7 @@ impl Exchange {
         now: Now,
         plan: &Plan,
         leases: &mut Leases,
-        refusals: &Refusals,
+        refusals: &mut Refusals,
         tally: &mut dyn Tally,
     ) -> Option<Conclusion> {
         if self.checks.is_empty() {
@@ -107,9 +107,8 @@ impl Exchange {
         }
         let mut exceeded = Vec::new();
         for check in self.checks.iter().filter(|check| check.enforced) {
-            if let Some(until) = refusals.refused_until(now.mono, check.hash) {
+            if let Some(reset_after) = refusals.refuses(now.mono, check) {
                 tally.count(decision(check, Outcome::DeniedFromMemory));
-                let reset_after = until.saturating_since(now.mono);
                 exceeded.push((check, Standing::Exceeded { remaining: 0, reset_after }));
             }
         }
@@ -129,27 +128,14 @@ impl Exchange {
         self.began_at
     }
 
-    /// Concludes by what Redis has decided, and remembers which keys have nothing left.
+    /// Concludes by what Redis has decided.
     pub fn conclude_by_redis(
         &self,
         now: Now,
         decision: &Decision,
         plan: &Plan,
-        refusals: &mut Refusals,
         tally: &mut dyn Tally,
     ) -> Conclusion {
-        for (check, standing) in self.checks.iter().zip(decision.standings()) {
-            if let Some(exhausted_for) = standing.exhausted_for()
-                && check.enforced
-                && plan.remembers_refusals(check.rule)
-            {
-                // What others have taken ahead may come back.
-                let most = check.lease_life.map_or(exhausted_for, |_| lease::LIFE);
-                // From before Redis was asked: to ask a little early again is exact, to refuse a little long is not.
-                let until = self.began_at.saturating_add(exhausted_for.min(most));
-                refusals.refuse(check.hash, until);
-            }
-        }
         let outcomes = [Outcome::DeniedByRedis, Outcome::AllowedByRedis, Outcome::ShadowedByRedis];
         self.conclude(now, decision, outcomes, plan, tally)
     }

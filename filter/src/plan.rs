@@ -94,12 +94,6 @@ impl Plan {
         rule.map_or(OnStoreFailure::Local, |rule| rule.on_store_failure)
     }
 
-    /// Whether a key that a request was refused for is refused to every further one: not if they cost differently.
-    #[must_use]
-    pub fn remembers_refusals(&self, rule: usize) -> bool {
-        self.config.rules.get(rule).is_some_and(|rule| rule.cost.header.is_none())
-    }
-
     /// Reads of a request what its rules need, and no more.
     pub fn open(&self, view: &mut dyn RequestView) -> Opening {
         let target = view.path().unwrap_or_default();

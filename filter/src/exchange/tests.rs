@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::Config;
 use crate::quota::key::HashSeed;
+use crate::quota::refusals::Shortage;
 use crate::shared::InMemory;
 use crate::time::UnixTime;
 
@@ -75,9 +76,8 @@ const fn exceeded(remaining: u64, secs: u64) -> Standing {
 /// What is told when Redis has decided so 250 µs after the request came.
 fn told_of_redis(exchange: &Exchange, is_allowed: bool, standings: Vec<Standing>) -> String {
     let decision = Decision::new(is_allowed, standings);
-    let mut refusals = Refusals::default();
     let now = at(1_000_250);
-    exchange.conclude_by_redis(now, &decision, &plan(), &mut refusals, &mut NoTally).entry.unwrap()
+    exchange.conclude_by_redis(now, &decision, &plan(), &mut NoTally).entry.unwrap()
 }
 
 fn without_store(exchange: Exchange, now: Now) -> Option<String> {
@@ -132,7 +132,7 @@ fn an_override_that_would_refuse_is_told_of_unless_another_rule_refuses() {
         at(1_000_000),
         &plan(),
         &mut Leases::default(),
-        &Refusals::default(),
+        &mut Refusals::default(),
         &mut NoTally,
     );
     assert_eq!(
@@ -148,7 +148,7 @@ fn nothing_is_told_where_no_rule_applies() {
         at(1_000_000),
         &plan(),
         &mut Leases::default(),
-        &Refusals::default(),
+        &mut Refusals::default(),
         &mut NoTally,
     );
     assert_eq!(told.unwrap().entry, None);
@@ -158,14 +158,15 @@ fn nothing_is_told_where_no_rule_applies() {
 fn what_is_remembered_is_told_as_such() {
     let rules = exchange(&plan(), &[LOCAL, ALLOW], None);
     let mut refusals = Refusals::default();
-    let decision = Decision::new(false, vec![within(1, 9), exceeded(0, 3)]);
-    rules.conclude_by_redis(at(1_000_250), &decision, &plan(), &mut refusals, &mut NoTally);
-    let again = exchange(&plan(), &[LOCAL, ALLOW], None);
-    let told = again.conclude_here(
+    let key = rules.checks()[1].hash;
+    let shortage =
+        Shortage { key, cost: 1, lasts: Duration::from_secs(3), known_for: Duration::from_secs(3) };
+    refusals.remember(at(999_000).mono, shortage, Duration::from_micros(250));
+    let told = rules.conclude_here(
         at(1_000_000),
         &plan(),
         &mut Leases::default(),
-        &refusals,
+        &mut refusals,
         &mut NoTally,
     );
     assert_eq!(

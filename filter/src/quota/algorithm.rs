@@ -155,9 +155,10 @@ impl Counter {
         Duration::from_millis(match self.policy.algorithm {
             Algorithm::SlidingWindow if lacks => self.sliding_wait_ms(need),
             Algorithm::FixedWindow | Algorithm::SlidingWindow => self.window.left,
+            // As for what never fits into a sliding window: it may ask again, but not all the time.
+            Algorithm::TokenBucket { burst } if need > burst.get() => self.window.length,
             Algorithm::TokenBucket { burst } => {
-                let burst = burst.get();
-                self.bucket_wait_ms(if lacks { need.min(burst) } else { burst })
+                self.bucket_wait_ms(if lacks { need } else { burst.get() })
             }
         })
     }

@@ -95,17 +95,6 @@ impl Standing {
             Self::Within { reset_after, .. } | Self::Exceeded { reset_after, .. } => *reset_after,
         }
     }
-
-    /// Time for which every further request is refused that costs at least as much as this one.
-    #[must_use]
-    pub const fn exhausted_for(&self) -> Option<Duration> {
-        match self {
-            Self::Within { remaining: 0, reset_after } | Self::Exceeded { reset_after, .. } => {
-                Some(*reset_after)
-            }
-            Self::Within { .. } => None,
-        }
-    }
 }
 
 /// What became of all checks of one request, in their order.

@@ -1,6 +1,7 @@
 //! What a counter is held against: a limit, a stretch of time, and how time is divided.
 
 use std::num::NonZeroU64;
+use std::time::Duration;
 
 use crate::config::{Algorithm, Per, Rule};
 
@@ -35,6 +36,24 @@ impl Policy {
             other @ (Algorithm::FixedWindow | Algorithm::SlidingWindow) => other,
         };
         Self { algorithm, limit: share(self.limit), ..self }
+    }
+
+    /// The longest that it takes from when there is room for some units until there is for so many `more`, if nobody
+    /// takes any and there ever is.
+    #[must_use]
+    pub fn longest_wait_for(&self, more: u64) -> Duration {
+        let (Per::Span(span), true) = (self.per, more > 0) else { return Duration::ZERO };
+        match self.algorithm {
+            // The next window has room for all.
+            Algorithm::FixedWindow => Duration::ZERO,
+            // What this window has taken counts until the next one ends.
+            Algorithm::SlidingWindow => span.saturating_mul(2),
+            Algorithm::TokenBucket { .. } => {
+                let millis = span.as_millis().saturating_mul(more.into());
+                let millis = millis.div_ceil(u128::from(self.limit.max(1)));
+                Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+            }
+        }
     }
 }
 

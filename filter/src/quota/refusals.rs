@@ -1,19 +1,36 @@
 //! Keys that are over their limit, and until when: refused here, without asking Redis again.
 //!
-//! An attack on one key must not become an attack on Redis. Within a fixed window a counter never falls, so a key that
-//! was refused (or has nothing left) stays refused until the window ends. The table is a cache of that knowledge:
-//! losing an entry costs one more question, never a wrong answer. Its size is fixed, however many clients there are.
+//! An attack on one key must not become an attack on Redis. Unless units are given back that were taken ahead, what a
+//! counter lacks it lacks until its window ends, or until time has filled it up: a key that was refused a cost stays
+//! refused to all that cost as much or more until then. The table is a cache of that knowledge: losing an entry costs one more
+//! question, never a wrong answer. Its size is fixed, however many clients there are.
 
+use std::time::Duration;
+
+use super::Check;
 use super::key::KeyHash;
 use crate::time::Instant;
 
-/// Sets of the table. With [`WAYS`] entries of 16 bytes each: 256 KiB per worker, room for 16,384 refused keys.
+/// Sets of the table. With [`WAYS`] entries of 40 bytes each: 640 KiB per worker, room for 16,384 refused keys.
 const SETS: usize = 4096;
 /// Entries of one set: which keys compete for a place is decided by a keyed hash that clients do not know.
 const WAYS: usize = 4;
 
+/// What an answer of Redis says of a counter that has too little left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shortage {
+    /// The counter.
+    pub key: KeyHash,
+    /// Units that it lacks: who asks for so many, or for more, is refused.
+    pub cost: u64,
+    /// How long, from when Redis decided, if nothing is given back.
+    pub lasts: Duration,
+    /// For how long of that nothing can be given back.
+    pub known_for: Duration,
+}
+
 /// A bounded table of refused keys.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Refusals {
     entries: Box<[Entry]>,
 }
@@ -21,7 +38,13 @@ pub struct Refusals {
 #[derive(Clone, Copy, Debug, Default)]
 struct Entry {
     tag: u64,
+    /// The least that is refused.
+    cost: u64,
     until: Instant,
+    /// When clients may come again: not before `until`, by whatever clock.
+    come_again_at: Instant,
+    /// When it last refused somebody: who is cold makes room first.
+    met_at: Instant,
 }
 
 impl Default for Refusals {
@@ -31,24 +54,35 @@ impl Default for Refusals {
 }
 
 impl Refusals {
-    /// Until when `key` is refused, if it is.
-    #[must_use]
-    pub fn refused_until(&self, now: Instant, key: KeyHash) -> Option<Instant> {
-        let set = self.entries.get(Self::set_of(key))?;
-        set.iter()
-            .find(|entry| entry.tag == key.tag() && entry.until > now)
-            .map(|entry| entry.until)
+    /// If a request is known to be refused now by what it is held against: in what time it may come again.
+    pub fn refuses(&mut self, now: Instant, check: &Check) -> Option<Duration> {
+        let tag = check.hash.tag();
+        let set = self.entries.get_mut(Self::set_of(check.hash))?;
+        let entry = set.iter_mut().find(|entry| entry.tag == tag && entry.until > now)?;
+        let dearer_by = check.cost.checked_sub(entry.cost)?;
+        entry.met_at = now;
+        let wait = entry.come_again_at.saturating_since(now);
+        Some(wait.saturating_add(check.policy.longest_wait_for(dearer_by)))
     }
 
-    /// Remembers that `key` is refused until `until`. In a full set the entry that ends first makes room.
-    pub fn refuse(&mut self, key: KeyHash, until: Instant) {
+    /// Remembers what Redis has answered `now`, `took` after it was asked.
+    ///
+    /// When it decided lies in between. So a key is refused as if that had been at once, and clients are told as if it
+    /// had been just now: to ask a little early is exact, to refuse a little long or to have them come early is not.
+    /// What is left is that Redis tells of whole milliseconds: a key may be refused for up to two of them too long.
+    pub fn remember(&mut self, now: Instant, shortage: Shortage, took: Duration) {
+        let Shortage { key, cost, lasts, known_for } = shortage;
         let Some(set) = self.entries.get_mut(Self::set_of(key)) else { return };
         let same = set.iter().position(|entry| entry.tag == key.tag());
-        let ends_first = || (0..WAYS).min_by_key(|way| set.get(*way).map(|entry| entry.until));
-        if let Some(way) = same.or_else(ends_first)
-            && let Some(entry) = set.get_mut(way)
-        {
-            *entry = Entry { tag: key.tag(), until };
+        // One that is over, else the coldest.
+        let least =
+            || (0..WAYS).min_by_key(|way| set.get(*way).map(|it| (it.until > now, it.met_at)));
+        let Some(entry) = same.or_else(least).and_then(|way| set.get_mut(way)) else { return };
+        let refuses_more = entry.tag == key.tag() && entry.until > now && entry.cost < cost;
+        if !refuses_more {
+            let until = now.saturating_add(known_for.saturating_sub(took));
+            let come_again_at = now.saturating_add(lasts);
+            *entry = Entry { tag: key.tag(), cost, until, come_again_at, met_at: now };
         }
     }
 
@@ -59,54 +93,4 @@ impl Refusals {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A key of the given set: the upper bits of its place choose among 4,096.
-    fn key(set: u64, tag: u64) -> KeyHash {
-        KeyHash::from_parts(set << 52, tag)
-    }
-
-    fn at(secs: u64) -> Instant {
-        Instant::from_micros(secs * 1_000_000)
-    }
-
-    #[test]
-    fn refused_until_the_moment_and_not_longer() {
-        let mut refusals = Refusals::default();
-        refusals.refuse(key(1, 7), at(10));
-        assert_eq!(refusals.refused_until(at(9), key(1, 7)), Some(at(10)));
-        assert_eq!(refusals.refused_until(at(10), key(1, 7)), None);
-        assert_eq!(refusals.refused_until(at(9), key(1, 8)), None);
-        assert_eq!(refusals.refused_until(at(9), key(2, 7)), None);
-    }
-
-    #[test]
-    fn refusing_again_replaces_the_moment() {
-        let mut refusals = Refusals::default();
-        refusals.refuse(key(1, 7), at(10));
-        refusals.refuse(key(1, 7), at(20));
-        assert_eq!(refusals.refused_until(at(15), key(1, 7)), Some(at(20)));
-    }
-
-    #[test]
-    fn a_full_set_gives_up_the_entry_that_ends_first() {
-        let mut refusals = Refusals::default();
-        for (tag, until) in [(1, 40), (2, 20), (3, 30), (4, 50)] {
-            refusals.refuse(key(9, tag), at(until));
-        }
-        refusals.refuse(key(9, 5), at(60));
-        let kept: Vec<u64> =
-            (1..=5).filter(|tag| refusals.refused_until(at(1), key(9, *tag)).is_some()).collect();
-        assert_eq!(kept, [1, 3, 4, 5]);
-    }
-
-    #[test]
-    fn a_flood_of_keys_leaves_the_table_its_size() {
-        let mut refusals = Refusals::default();
-        for n in 0..1_000_000 {
-            refusals.refuse(key(n, n + 1), at(60));
-        }
-        assert_eq!(refusals.entries.len(), SETS * WAYS);
-    }
-}
+mod tests;

@@ -13,6 +13,7 @@ mod waiting;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use self::counts::Counts;
 pub use self::effect::{Callback, ContextId, Effect, Place, Verdict};
@@ -169,7 +170,7 @@ impl Worker {
         shared: &mut dyn SharedData,
     ) -> Verdict {
         let (plan, leases, counts) = (&self.plan, &mut self.leases, &mut self.counts);
-        let here = exchange.conclude_here(now, plan, leases, &self.refusals, counts);
+        let here = exchange.conclude_here(now, plan, leases, &mut self.refusals, counts);
         if let Some(conclusion) = here {
             return Verdict::Conclude(conclusion);
         }
@@ -261,7 +262,7 @@ impl Worker {
                 Event::Reply { ticket: TICKET, value, elapsed } => {
                     let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
                     self.record(Metric::RedisLatency, micros);
-                    self.on_answer(now, &value, shared);
+                    self.on_answer(now, &value, elapsed, shared);
                 }
                 Event::Reply { ticket, value, .. } => self.on_peers(now, ticket, &value),
                 Event::Failed { ticket, .. } if ticket != TICKET => {}
@@ -356,7 +357,8 @@ impl Worker {
         }
     }
 
-    fn on_answer(&mut self, now: Now, answer: &Value, shared: &mut dyn SharedData) {
+    /// The question on its way was answered, so long after it was asked.
+    fn on_answer(&mut self, now: Now, answer: &Value, took: Duration, shared: &mut dyn SharedData) {
         let Some((question, waiters)) = self.waiting.take() else { return };
         let Some(script::Answer { decisions, grants }) = question.answer(answer) else {
             self.conclude_without_store(now, waiters, Failure::Error, shared);
@@ -370,10 +372,12 @@ impl Worker {
                 exchange.take_lease(grant, decision, &mut self.leases);
             }
         }
+        for shortage in question.shortages(&decisions) {
+            self.refusals.remember(now.mono, shortage, took);
+        }
         let (plan, counts) = (&self.plan, &mut self.counts);
         for ((context, exchange), decision) in waiters.into_iter().zip(decisions) {
-            let conclusion =
-                exchange.conclude_by_redis(now, &decision, plan, &mut self.refusals, counts);
+            let conclusion = exchange.conclude_by_redis(now, &decision, plan, counts);
             self.releases.extend(release(context, conclusion));
         }
         self.check_up(now, shared, |health| health.on_answer(now.mono));

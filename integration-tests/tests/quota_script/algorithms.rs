@@ -94,13 +94,11 @@ impl Model {
         }
         let mut verdicts = Vec::new();
         for checks in requests {
-            let mut passes = true;
-            for check in checks.iter().filter(|check| check.enforced) {
-                let (counter, need, _) = open.get_mut(&check.name).unwrap();
-                if !counter.has(check.cost) {
-                    passes = false;
-                    *need = check.cost.max(*need);
-                }
+            let has_room = |check: &Check| !check.enforced || open[&check.name].0.has(check.cost);
+            let passes = checks.iter().all(has_room);
+            for check in checks.iter().filter(|_| !passes) {
+                let (_, need, _) = open.get_mut(&check.name).unwrap();
+                *need = check.cost.max(*need);
             }
             let mut took = Vec::new();
             for check in checks.iter().filter(|_| passes) {

@@ -11,12 +11,12 @@
 -- ARGV[...]    for each lease, which is taken after all requests: the place of its counter in KEYS, from 0, the units
 --              that are wanted, and which part of what is left may be taken: 8 for an eighth
 -- ARGV[... n]  the costs: units, below zero for a shadow, whose lack of room refuses nothing
--- Returns      integers. For each counter: units that are left in it after this call, and the milliseconds until, if a
---              request was refused, there are enough for the dearest of those, else, if none is left, until one is
---              there, else until its window ends or its bucket is full. For each request: 0 if it is refused and was
---              not counted, else 1 more than the number of its shadows that have no room and did not count it, and the
---              places of those among its counters, from 0. For each lease: the units taken, the milliseconds until its
---              window ends and that moment (0 and 0 for a bucket)
+-- Returns      integers. For each counter: units that are left in it after this call, and the milliseconds until there
+--              are enough for the dearest of the refused requests that fall on it, if there are not; else, if none is
+--              left, until one is there, else until its window ends or its bucket is full. For each request: 0 if it
+--              is refused and was not counted, else 1 more than the number of its shadows that have no room and did
+--              not count it, and the places of those among its counters, from 0. For each lease: the
+--              units taken, the milliseconds until its window ends and that moment (0 and 0 for a bucket)
 -- Clock        Redis TIME: one clock for all replicas
 -- Cost         O(checks of all requests): TIME, MGET, and one write for each counter that is taken of
 --
@@ -80,7 +80,7 @@ for argument = first_cost, #ARGV do
   costs[#costs + 1] = tonumber(ARGV[argument])
 end
 
--- By counter: what is left, what is taken of it here, what was before, and the dearest refused request.
+-- By counter: what is left, what is taken of it here, what was before, and the dearest refused request on it.
 local policy_of, available, spent, taken, before, need = {}, {}, {}, {}, {}, {}
 local places = {byte(ARGV[1], 1, -1)}
 for c, stored in ipairs(redis.call('MGET', unpack(KEYS))) do
@@ -115,21 +115,21 @@ while at <= #requests do
   local checks = 2 * (byte(requests, at) + 1)
   local layout, passes = {byte(requests, at + 1, at + checks)}, true
   for check = 1, checks, 2 do
-    local c, cost = layout[check] + 1, costs[layout[check + 1] + 1]
-    if cost > 0 and available[c] < cost then
-      passes, need[c] = false, max(need[c], cost)
-    end
+    local cost = costs[layout[check + 1] + 1]
+    passes = passes and (cost < 0 or available[layout[check] + 1] >= cost)
   end
   local verdict = #verdicts + 1
   verdicts[verdict] = passes and 1 or 0
-  for check = 1, passes and checks or 0, 2 do
-    local c, cost = layout[check] + 1, costs[layout[check + 1] + 1]
-    local units = abs(cost)
-    if available[c] >= units then
+  for check = 1, checks, 2 do
+    local c, units = layout[check] + 1, abs(costs[layout[check + 1] + 1])
+    if passes and available[c] >= units then
       available[c], spent[c] = available[c] - units, spent[c] + units
     else
+      -- Also where it had room: later ones may take that.
       need[c] = max(need[c], units)
-      verdicts[verdict], verdicts[#verdicts + 1] = verdicts[verdict] + 1, (check - 1) / 2
+      if passes then
+        verdicts[verdict], verdicts[#verdicts + 1] = verdicts[verdict] + 1, (check - 1) / 2
+      end
     end
   end
   at = at + 1 + checks
@@ -152,8 +152,11 @@ local function sliding_wait(c, policy)
   return policy.left + max(floor(policy.window - room * policy.window / total) + 1, 0)
 end
 
--- Milliseconds until a bucket holds so many tokens.
+-- Milliseconds until a bucket holds so many tokens; for more than it ever holds, the length of a window.
 local function bucket_wait(c, policy, tokens)
+  if tokens > policy.burst then
+    return policy.window
+  end
   return floor((tokens - available[c]) * policy.window / policy.limit) + 1
 end
 
@@ -169,7 +172,7 @@ for c, policy in ipairs(policy_of) do
   else
     value = string.format('%.17g %.0f', available[c], now_us)
     lives = bucket_wait(c, policy, policy.burst)
-    wait = available[c] < need[c] and bucket_wait(c, policy, min(need[c], policy.burst)) or lives
+    wait = available[c] < need[c] and bucket_wait(c, policy, need[c]) or lives
   end
   if spent[c] > 0 and policy.algorithm == FIXED and taken[c] > 0 then
     redis.call('INCRBY', key, 10 * spent[c])

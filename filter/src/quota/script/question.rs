@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use super::QUOTA;
 use crate::config::{Algorithm, Per};
-use crate::quota::lease::Ahead;
+use crate::quota::key::KeyHash;
+use crate::quota::lease::{self, Ahead};
 use crate::quota::policy::Policy;
+use crate::quota::refusals::Shortage;
 use crate::quota::{Check, Decision, Standing};
 use crate::redis::{Request, ScriptCall, Value};
 
@@ -25,8 +27,7 @@ pub struct Question {
     policies: Vec<Policy>,
     /// Units, and whether who lacks them is refused.
     costs: Vec<(u64, bool)>,
-    /// The policy of each counter.
-    counters: Vec<u8>,
+    counters: Vec<Asked>,
     /// The checks of each request: places of a counter and of a cost.
     requests: Vec<Vec<(u8, u8)>>,
     leases: Vec<Lease>,
@@ -66,6 +67,16 @@ pub struct Grant {
     pub window_end_ms: u64,
 }
 
+/// A counter that is asked for.
+#[derive(Debug)]
+struct Asked {
+    policy: u8,
+    hash: KeyHash,
+    enforced: bool,
+    /// Whether others may hold units of it that were taken ahead.
+    leased: bool,
+}
+
 impl Question {
     /// The question for the first of `requests`, as many as fit into one, and the script call that asks it. At least
     /// one fits. Of each counter those units are taken `ahead` as well.
@@ -84,7 +95,9 @@ impl Question {
                 let counter = *places.entry(check.hash).or_insert_with(|| {
                     names.push(check.name.as_slice());
                     let policy = place_of(&mut question.policies, check.policy);
-                    place_at_end(&mut question.counters, policy)
+                    let (hash, enforced) = (check.hash, check.enforced);
+                    let leased = check.lease_life.is_some();
+                    place_at_end(&mut question.counters, Asked { policy, hash, enforced, leased })
                 });
                 let wanted = ahead.wanted(check);
                 if wanted > 0 {
@@ -135,6 +148,33 @@ impl Question {
         verdicts.is_empty().then_some(Answer { decisions, grants })
     }
 
+    /// The counters of which these decisions, which are the answer, say that they refuse somebody for a while.
+    ///
+    /// Redis tells of each when it has enough for the dearest of the refused requests that fall on it, or for one unit
+    /// if there are none: so that is what it lacks until then.
+    pub fn shortages(&self, decisions: &[Decision]) -> impl Iterator<Item = Shortage> {
+        let mut told: Vec<Option<(u64, Standing)>> = vec![None; self.counters.len()];
+        for (checks, decision) in self.requests.iter().zip(decisions) {
+            for ((counter, cost), standing) in checks.iter().zip(decision.standings()) {
+                let cost = self.costs.get(usize::from(*cost)).map_or(1, |(units, _)| *units);
+                let need = if decision.is_allowed() { 1 } else { cost };
+                if let Some(told) = told.get_mut(usize::from(*counter)) {
+                    let (most, _) = told.get_or_insert((need, *standing));
+                    *most = need.max(*most);
+                }
+            }
+        }
+        let lacking = |(counter, told): (&Asked, Option<(u64, Standing)>)| {
+            let (cost, standing) = told.filter(|_| counter.enforced)?;
+            let lasts = standing.reset_after();
+            // What others have taken ahead may come back.
+            let known_for = if counter.leased { lasts.min(lease::LIFE) } else { lasts };
+            let shortage = Shortage { key: counter.hash, cost, lasts, known_for };
+            (standing.remaining() < cost).then_some(shortage)
+        };
+        self.counters.iter().zip(told).filter_map(lacking)
+    }
+
     fn decision(
         &self,
         counters: &[u64],
@@ -165,7 +205,8 @@ impl Question {
         for name in names {
             call.key(name);
         }
-        call.arg(&self.counters);
+        let policies: Vec<u8> = self.counters.iter().map(|counter| counter.policy).collect();
+        call.arg(&policies);
         let mut requests = Vec::new();
         for checks in &self.requests {
             // A request has 1 to 256 of them, a byte holds 0 to 255.
