@@ -32,25 +32,33 @@ pub struct Load {
 
 /// What came of one interval. Times are in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub(super) struct Outcome {
+pub struct Outcome {
     /// Requests that were answered, with whatever status.
-    pub(super) requests: u64,
-    pub(super) duration: u64,
-    pub(super) p50: u64,
-    pub(super) p99: u64,
-    pub(super) max: u64,
+    pub requests: u64,
+    /// How long the load ran.
+    pub duration: u64,
+    /// Median latency.
+    pub p50: u64,
+    /// 99th percentile of latency.
+    pub p99: u64,
+    /// Longest latency.
+    pub max: u64,
     /// Of the answers, those with a status of 400 or more.
-    pub(super) refused: u64,
+    pub refused: u64,
     /// Connections, reads, writes that failed, and requests that took more than 2 s.
-    pub(super) failed: u64,
+    pub failed: u64,
 }
 
 impl Load {
-    /// Drives `proxy` as so many `clients`, in turns.
-    pub(super) fn run(
+    /// Asks `proxy` for `path` as so many `clients`, in turns.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Load`] if wrk does not do its work.
+    pub fn run(
         &self,
         wrk: &Path,
         proxy: SocketAddr,
+        path: &str,
         clients: u32,
     ) -> Result<Outcome, Error> {
         let output = Command::new(wrk)
@@ -59,7 +67,7 @@ impl Load {
             .args(["--duration", &format!("{}s", self.seconds)])
             .arg("--script")
             .arg(script())
-            .arg(format!("http://{proxy}{PATH}"))
+            .arg(format!("http://{proxy}{path}"))
             .args(["--", &clients.to_string()])
             .output()
             .map_err(Error::io("running", wrk))?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::Error;
-use super::load::{Load, Outcome};
+use super::load::{Load, Outcome, PATH};
 use super::system::Running;
 use super::usage::{Times, resident_bytes};
 use crate::stack::{RedisNode, Reply};
@@ -19,6 +19,8 @@ pub struct Sample {
     pub proxy_cpu: f64,
     /// CPU time of the Redis primary per request, in microseconds; 0 without Redis.
     pub redis_cpu: f64,
+    /// CPU time of Webdis per request, in microseconds; 0 without.
+    pub webdis_cpu: f64,
     /// Calls of the quota script per request; 0 without Redis.
     pub redis_calls: f64,
     /// Share of the requests that Redis was to decide and that were decided without it, 0 to 1.
@@ -40,10 +42,10 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// CPU time of proxy and Redis primary per request, in microseconds.
+    /// CPU time of proxy, Redis primary and Webdis per request, in microseconds.
     #[must_use]
     pub fn cpu(&self) -> f64 {
-        self.proxy_cpu + self.redis_cpu
+        self.proxy_cpu + self.redis_cpu + self.webdis_cpu
     }
 }
 
@@ -55,7 +57,7 @@ pub(super) fn measure(running: &Running, wrk: &Path, load: &Load) -> Result<Samp
     let redis = running.redis()?;
     let counters = Counters::read(running, redis)?;
     let before = Used::read(running, redis)?;
-    let outcome = load.run(wrk, running.address(), running.system.clients)?;
+    let outcome = load.run(wrk, running.address(), PATH, running.system.clients)?;
     running.system.check(&outcome)?;
     let used = Used::read(running, redis)?.since(before);
     let counted = Counters::read(running, redis)?.since(counters);
@@ -77,6 +79,7 @@ fn sample(outcome: &Outcome, used: Used, counted: Counters, resident: u64) -> Sa
         throughput: requests / seconds,
         proxy_cpu: used.proxy.running as f64 / 1e3 / requests,
         redis_cpu: used.redis.running as f64 / 1e3 / requests,
+        webdis_cpu: used.webdis.running as f64 / 1e3 / requests,
         redis_calls: counted.redis_calls as f64 / requests,
         without_redis: counted.without_redis / requests,
         busy: share(used.proxy.running),
@@ -92,16 +95,23 @@ fn sample(outcome: &Outcome, used: Used, counted: Counters, resident: u64) -> Sa
 struct Used {
     proxy: Times,
     redis: Times,
+    webdis: Times,
 }
 
 impl Used {
     fn read(running: &Running, redis: Option<&RedisNode>) -> Result<Self, Error> {
-        let redis = redis.and_then(|node| node.pid()).map(Times::of).transpose()?;
-        Ok(Self { proxy: Times::of(running.proxy()?)?, redis: redis.unwrap_or_default() })
+        let of =
+            |pid: Option<u32>| Ok::<_, Error>(pid.map(Times::of).transpose()?.unwrap_or_default());
+        let redis = of(redis.and_then(|node| node.pid()))?;
+        Ok(Self { proxy: Times::of(running.proxy()?)?, redis, webdis: of(running.webdis())? })
     }
 
     const fn since(self, earlier: Self) -> Self {
-        Self { proxy: self.proxy.since(earlier.proxy), redis: self.redis.since(earlier.redis) }
+        Self {
+            proxy: self.proxy.since(earlier.proxy),
+            redis: self.redis.since(earlier.redis),
+            webdis: self.webdis.since(earlier.webdis),
+        }
     }
 }
 
@@ -154,11 +164,13 @@ mod tests {
             failed: 0,
         };
         let times = |running, waiting| Times { running, waiting };
-        let used = Used { proxy: times(100_000_000, 40_000_000), redis: times(20_000_000, 0) };
+        let (proxy, redis) = (times(100_000_000, 40_000_000), times(20_000_000, 0));
+        let used = Used { proxy, redis, webdis: times(5_000_000, 0) };
         let counted = Counters { redis_calls: 990, without_redis: 10.0 };
         let sample = sample(&outcome, used, counted, 4096);
         assert_eq!(sample.throughput, 500.0);
-        assert_eq!((sample.proxy_cpu, sample.redis_cpu, sample.cpu()), (100.0, 20.0, 120.0));
+        assert_eq!((sample.proxy_cpu, sample.redis_cpu, sample.webdis_cpu), (100.0, 20.0, 5.0));
+        assert_eq!(sample.cpu(), 125.0);
         assert_eq!((sample.redis_calls, sample.without_redis), (0.99, 0.01));
         assert_eq!((sample.busy, sample.waited), (0.05, 0.02));
         assert_eq!((sample.p50, sample.p99, sample.max), (1.5, 2.5, 9.0));

@@ -18,6 +18,7 @@ mod cores;
 mod load;
 mod machine;
 mod measure;
+mod peer;
 mod summary;
 mod system;
 mod table;
@@ -32,13 +33,14 @@ use std::process::ExitStatus;
 use serde::Serialize;
 
 use self::cores::Cores;
-pub use self::load::{Load, PATH};
+pub use self::load::{Load, Outcome, PATH};
 pub use self::machine::Machine;
 pub use self::measure::Sample;
 use self::measure::measure;
 pub use self::summary::{Spread, Summary};
 use self::system::Running;
 pub use self::system::{SYSTEMS, System};
+pub use self::usage::resident_bytes;
 use crate::{stack, upstream};
 
 /// Length of the intervals that come before the first round and are not counted, in seconds.
@@ -168,7 +170,7 @@ pub fn run(options: &Options, say: impl Fn(&str)) -> Result<Report, Error> {
         for (system, samples) in in_turn(round, running.iter().zip(&mut samples)) {
             let sample = measure(system, &wrk, &options.load)?;
             say(&format!(
-                "round {}/{}  {:<12} {:>7.0} req/s {:>7.1} µs CPU/req",
+                "round {}/{}  {:<14} {:>7.0} req/s {:>7.1} µs CPU/req",
                 round + 1,
                 options.rounds,
                 system.system.name,

@@ -24,7 +24,8 @@ pub struct Summary {
     pub throughput_ratio: Spread,
     pub proxy_cpu: Spread,
     pub redis_cpu: Spread,
-    /// CPU time of proxy and Redis primary.
+    pub webdis_cpu: Spread,
+    /// CPU time of proxy, Redis primary and Webdis.
     pub cpu: Spread,
     /// The same divided by that of plain Envoy in the same round.
     pub cpu_ratio: Spread,
@@ -51,6 +52,7 @@ impl Summary {
             throughput_ratio: ratio(|it| it.throughput),
             proxy_cpu: spread(|it| it.proxy_cpu),
             redis_cpu: spread(|it| it.redis_cpu),
+            webdis_cpu: spread(|it| it.webdis_cpu),
             cpu: spread(Sample::cpu),
             cpu_ratio: ratio(Sample::cpu),
             redis_calls: spread(|it| it.redis_calls),
@@ -102,6 +104,7 @@ mod tests {
             throughput,
             proxy_cpu,
             redis_cpu: 10.0,
+            webdis_cpu: 0.0,
             redis_calls: 1.0,
             without_redis: 0.0,
             busy: 1.0,

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use ureq::Agent;
 
-use super::Error;
 use super::load::{FIRST_CLIENT, Outcome, PATH};
-use crate::stack::{Origin, RedisNode, Stack, StackOptions, Upstream, repository, wait_until};
+use super::{Error, peer};
+use crate::stack::{
+    Origin, Process, RedisNode, Stack, StackOptions, Upstream, repository, wait_until,
+};
 
 /// How long a system may take to say how it is, on a machine that is busy.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -40,6 +42,10 @@ enum Proxy {
     Envoy,
     /// A replica with the filter and a file of rules.
     Filter { rules: &'static str, redis: bool },
+    /// The same Envoy with another filter, from a file of `peers`.
+    Peer { filter: &'static str },
+    /// The same Envoy with a filter that asks Redis through Webdis.
+    Webdis,
 }
 
 /// All systems. The first is what the others are compared with.
@@ -87,11 +93,39 @@ pub const SYSTEMS: &[System] = &[
         proxy: Proxy::Filter { rules: "three-callout.json", redis: true },
     },
     System {
+        name: "three-gradual",
+        about: "a sliding window and two token buckets, exact",
+        refuses: false,
+        clients: MANY,
+        proxy: Proxy::Filter { rules: "three-gradual.json", redis: true },
+    },
+    System {
+        name: "three-webdis",
+        about: "the three exact rules by Envoy's Lua filter and Webdis",
+        refuses: false,
+        clients: MANY,
+        proxy: Proxy::Webdis,
+    },
+    System {
+        name: "native",
+        about: "Envoy's local_ratelimit, one bucket",
+        refuses: false,
+        clients: MANY,
+        proxy: Proxy::Peer { filter: "local-passes.yaml" },
+    },
+    System {
         name: "refused",
         about: "refused: a key over its limit",
         refuses: true,
         clients: 1,
         proxy: Proxy::Filter { rules: "refused.json", redis: true },
+    },
+    System {
+        name: "native-refused",
+        about: "refused by Envoy's local_ratelimit",
+        refuses: true,
+        clients: 1,
+        proxy: Proxy::Peer { filter: "local-refuses.yaml" },
     },
 ];
 
@@ -100,24 +134,32 @@ pub const SYSTEMS: &[System] = &[
 pub(super) struct Running {
     pub(super) system: System,
     stack: Stack,
+    webdis: Option<Process>,
 }
 
 impl System {
     /// Starts it in `folder`, in front of `upstream`, and waits until it answers as it should.
     pub(super) fn start(&self, folder: &Path, upstream: SocketAddr) -> Result<Running, Error> {
-        let options = StackOptions::new(&folder.join(self.name))
+        let folder = folder.join(self.name);
+        let options = StackOptions::new(&folder)
             .replicas(1)
             .workers(1)
             .edge_port(0)
             .upstream(Upstream::Url(Origin::parse(&format!("http://{upstream}"))?));
         let options = match self.proxy {
-            Proxy::Envoy => options.plain(true).redis(false),
+            Proxy::Envoy | Proxy::Peer { .. } => options.plain(true).redis(false),
+            Proxy::Webdis => options.plain(true),
             Proxy::Filter { rules, redis } => options.config(&rules_file(rules)).redis(redis),
         };
         let stack = Stack::start(options)?;
         // The load goes to the replica; an edge would only ask after its health.
         stack.edge().stop();
-        let running = Running { system: *self, stack };
+        let mut running = Running { system: *self, stack, webdis: None };
+        match self.proxy {
+            Proxy::Envoy | Proxy::Filter { .. } => {}
+            Proxy::Peer { filter } => running.install(&folder, &peer::text(filter, &[])?, "")?,
+            Proxy::Webdis => running.start_webdis(&folder)?,
+        }
         running.wait_for_answers()?;
         Ok(running)
     }
@@ -148,6 +190,28 @@ impl Running {
     /// The process of the proxy.
     pub(super) fn proxy(&self) -> Result<u32, Error> {
         self.stack.replica(0).pid().ok_or_else(|| self.lost("the proxy"))
+    }
+
+    /// The process of Webdis, if there is one.
+    pub(super) fn webdis(&self) -> Option<u32> {
+        self.webdis.as_ref().and_then(Process::pid)
+    }
+
+    fn install(&self, folder: &Path, filter: &str, cluster: &str) -> Result<(), Error> {
+        peer::install(folder, self.stack.replica(0), filter, cluster)
+    }
+
+    fn start_webdis(&mut self, folder: &Path) -> Result<(), Error> {
+        let (Some(redis), Some(primary)) = (self.stack.redis(), self.redis()?) else {
+            return Err(self.lost("Redis"));
+        };
+        let digest = peer::load_script(primary)?;
+        let (webdis, address) = peer::start_webdis(folder, redis, primary.address())?;
+        let filter = peer::text("webdis.yaml", &[("${DIGEST}", &digest)])?;
+        let port = address.port().to_string();
+        let cluster = peer::text("webdis.cluster.yaml", &[("${PORT}", &port)])?;
+        self.webdis = Some(webdis);
+        self.install(folder, &filter, &cluster)
     }
 
     /// The Redis node that counts, if one does.
@@ -224,11 +288,15 @@ mod tests {
     }
 
     #[test]
-    fn rules_of_all_systems_are_files() {
+    fn rules_and_filters_of_all_systems_are_files() {
         for system in SYSTEMS {
-            if let Proxy::Filter { rules, .. } = system.proxy {
-                assert!(rules_file(rules).is_file(), "{rules}");
-            }
+            let file = match system.proxy {
+                Proxy::Filter { rules, .. } => rules_file(rules),
+                Proxy::Peer { filter } => peer::path(filter),
+                Proxy::Webdis => peer::path("webdis.yaml"),
+                Proxy::Envoy => continue,
+            };
+            assert!(file.is_file(), "{}", file.display());
         }
     }
 }

@@ -15,6 +15,7 @@ const COLUMNS: &[Column] = &[
     ("× plain", |it| range(it.cpu_ratio, 2)),
     ("Envoy", |it| median(it.proxy_cpu, 1)),
     ("Redis", |it| median(it.redis_cpu, 1)),
+    ("Webdis", |it| median(it.webdis_cpu, 1)),
     ("Redis calls/req", |it| median(it.redis_calls, 3)),
     ("p50 ms", |it| median(it.p50, 2)),
     ("p99 ms", |it| median(it.p99, 2)),
@@ -26,8 +27,8 @@ const COLUMNS: &[Column] = &[
 ];
 
 const LEGEND: &str = "\
-× plain: compared with plain Envoy in the same round. CPU µs/req: of the proxy's process and the \
-Redis primary, the upstream's and wrk's left out. Latency: in a closed loop, so mostly of waiting \
+× plain: compared with plain Envoy in the same round. CPU µs/req: of the proxy's process, the \
+Redis primary and Webdis, the upstream's and wrk's left out. Latency: in a closed loop, so mostly of waiting \
 for a busy proxy. local: requests decided without Redis although it has the say, in the worst \
 round. busy: share of one core that the proxy used; waited: share of the time in which other \
 processes kept it off that core.";

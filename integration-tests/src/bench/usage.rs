@@ -52,7 +52,7 @@ impl Times {
 ///
 /// # Errors
 /// [`Error::Io`] if there is no such process.
-pub(super) fn resident_bytes(pid: u32) -> Result<u64, Error> {
+pub fn resident_bytes(pid: u32) -> Result<u64, Error> {
     let path = process(pid).join("status");
     let text = fs::read_to_string(&path).map_err(Error::io("reading", &path))?;
     Ok(resident(&text).unwrap_or_default())

@@ -33,9 +33,9 @@ struct Arguments {
     /// Threads of the load.
     #[arg(long, value_name = "T", default_value_t = 1, value_parser = within(1..=64))]
     threads: u32,
-    /// Only this system beside plain Envoy; may be given several times.
-    #[arg(long, value_name = "SYSTEM", value_parser = system_parser())]
-    only: Vec<System>,
+    /// Only these systems beside plain Envoy, with commas between them.
+    #[arg(long, value_name = "SYSTEMS", value_delimiter = ',', value_parser = system_parser())]
+    systems: Vec<System>,
     /// Where all numbers go [default: target/bench/latest.json].
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -70,7 +70,9 @@ fn bench(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 impl Arguments {
     fn options(&self, folder: PathBuf) -> Options {
         let wanted = |(index, system): &(usize, &System)| {
-            *index == 0 || self.only.is_empty() || self.only.iter().any(|it| it.name == system.name)
+            *index == 0
+                || self.systems.is_empty()
+                || self.systems.iter().any(|it| it.name == system.name)
         };
         let systems = SYSTEMS.iter().enumerate().filter(wanted);
         let (rounds, seconds) = if self.quick { (5, 1) } else { (self.rounds, self.seconds) };

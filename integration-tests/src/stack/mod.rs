@@ -42,7 +42,9 @@ pub use self::error::{Error, PartFailure};
 pub use self::options::{MAX_REPLICAS, MAX_WORKERS, StackOptions};
 pub use self::origin::{Origin, Upstream};
 pub use self::places::repository;
+pub(crate) use self::ports::free_address;
 pub use self::process::Process;
+pub(crate) use self::process::Spec;
 pub use self::redis::{PRIMARY_NAME, Redis, RedisNode};
 pub use self::redis_connection::Reply;
 pub use self::rendering::render;
@@ -53,7 +55,6 @@ pub use self::wait::{Cancel, wait_until};
 
 use self::config_publisher::{LIVE_FILE, Publisher, STATUS_FILE};
 use self::envoy::{ReplicaSettings, start_edge, start_replicas};
-use self::process::Spec;
 use self::state::{ENDPOINTS, write_atomically};
 use self::supervisor::{Supervisor, Watch};
 
