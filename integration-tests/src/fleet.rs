@@ -117,11 +117,14 @@ impl Fleet {
         redis.map_or(0.0, |_| self.replicas().iter().map(decided).sum())
     }
 
-    /// Asserts that of requests at once over all replicas exactly the limit passes, under [`two_rules`].
+    /// Asserts that of requests at once over all replicas exactly the limit passes, under [`two_rules`]. Returns whose
+    /// they were.
     #[track_caller]
-    pub fn assert_counts_over_all_replicas(&self) {
-        let outcomes = self.undisturbed(COUNTED_PER, |origin| self.burst(origin, COUNTED, 60));
+    pub fn assert_counts_over_all_replicas(&self) -> Ipv4Addr {
+        let attempt = |origin| (origin, self.burst(origin, COUNTED, 60));
+        let (origin, outcomes) = self.undisturbed(COUNTED_PER, attempt);
         assert_eq!(passed(&outcomes), COUNTED_LIMIT);
+        origin
     }
 
     /// Waits until the gauge `meliproxy_degraded` of each replica is as `expected`; returns how long that took.

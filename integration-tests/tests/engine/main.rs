@@ -11,6 +11,7 @@
 )]
 
 mod answers;
+mod attack;
 mod costs;
 mod exact;
 mod keys;
