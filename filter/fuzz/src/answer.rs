@@ -12,7 +12,7 @@ use meliproxy::metrics::Metric;
 use meliproxy::plan::Plan;
 use meliproxy::quota::key::HashSeed;
 use meliproxy::quota::lease::Leases;
-use meliproxy::quota::refusals::Refusals;
+use meliproxy::quota::refusals::{Refusals, Shortage};
 use meliproxy::quota::{Check, Decision, Standing};
 use meliproxy::shared::{Conflict, SharedData, Version};
 use meliproxy::time::{Instant, Now, UnixTime};
@@ -57,12 +57,21 @@ pub fn answer(data: &[u8]) {
     };
     let exchange = Exchange::new(began, checks.clone(), None);
     let decision = decision(&checks, &mut input);
-    let mut refusals = Refusals::default();
-    let by_redis = exchange.conclude_by_redis(later, &decision, &plan, &mut refusals, &mut Nobody);
+    let by_redis = exchange.conclude_by_redis(later, &decision, &plan, &mut Nobody);
     assert_well_formed(&plan, &by_redis);
     assert_waits_long_enough(&checks, &decision, &by_redis);
+    let mut refusals = Refusals::default();
+    for (check, standing) in checks.iter().zip(decision.standings()) {
+        let (key, cost, lasts) = (check.hash, check.cost, standing.reset_after());
+        refusals.remember(
+            later.mono,
+            Shortage { key, cost, lasts, known_for: lasts },
+            Duration::ZERO,
+        );
+    }
+    let mut leases = Leases::default();
     if let Some(conclusion) =
-        exchange.conclude_here(later, &plan, &mut Leases::default(), &refusals, &mut Nobody)
+        exchange.conclude_here(later, &plan, &mut leases, &mut refusals, &mut Nobody)
     {
         assert!(matches!(conclusion.fate, Fate::Refuse(_)), "{conclusion:?}");
         assert_well_formed(&plan, &conclusion);

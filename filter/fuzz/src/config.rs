@@ -142,7 +142,7 @@ fn serve(config: Config) {
             now,
             &plan,
             &mut Leases::default(),
-            &Refusals::default(),
+            &mut Refusals::default(),
             &mut tally,
         );
         let conclusion = here.unwrap_or_else(|| {
