@@ -8,6 +8,9 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 /// Bits of an IPv4 address.
 const IPV4_BITS: u8 = 32;
 
+/// Longest text of an IPv4 address.
+const IPV4_TEXT_BYTES: usize = 15;
+
 /// Leading bits that all IPv4 addresses have in common that are mapped into IPv6 (RFC 4291 §2.5.5.2).
 const MAPPED_BITS: u8 = 96;
 
@@ -48,7 +51,16 @@ pub fn masked(address: IpAddr, ipv6_prefix: u8) -> IpAddr {
 #[must_use]
 pub fn text(network: IpAddr, ipv6_prefix: u8) -> String {
     match network {
-        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V4(address) => {
+            let mut text = String::with_capacity(IPV4_TEXT_BYTES);
+            for (place, octet) in address.octets().into_iter().enumerate() {
+                if place > 0 {
+                    text.push('.');
+                }
+                text.push_str(itoa::Buffer::new().format(octet));
+            }
+            text
+        }
         IpAddr::V6(address) => format!("{address}/{ipv6_prefix}"),
     }
 }

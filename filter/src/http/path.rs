@@ -104,6 +104,20 @@ const fn is_unreserved(byte: u8) -> bool {
 
 /// Whether a path is canonical, as far as one look at each byte can tell: `false` may be wrong.
 fn is_surely_canonical(path: &[u8]) -> bool {
+    let mut after_slash = false;
+    for byte in path {
+        match byte {
+            b'%' => return has_canonical_escapes(path),
+            b'/' | b'.' if after_slash => return false,
+            b'\\' => return false,
+            _ => after_slash = *byte == b'/',
+        }
+    }
+    true
+}
+
+/// The same for a path with escapes.
+fn has_canonical_escapes(path: &[u8]) -> bool {
     let mut rest = path;
     loop {
         rest = match rest {
