@@ -256,8 +256,9 @@ impl Exchange {
         Conclusion { fate: Fate::Refuse(plan.refuse(&self.checks, exceeded)), entry }
     }
 
-    /// A request is held for nothing but Redis.
-    fn waited(&self, now: Now) -> Duration {
+    /// How long it has waited for Redis: it is held for nothing else.
+    #[must_use]
+    pub fn waited(&self, now: Now) -> Duration {
         now.mono.saturating_since(self.began_at)
     }
 }
@@ -274,7 +275,7 @@ fn entry(
     waited: Duration,
 ) -> Option<String> {
     let rule = plan.config().rules.get(rule)?.name.as_str();
-    Some(Entry { rule, outcome, remaining, waited }.line())
+    Some(Entry { rule, words: outcome.words(), remaining, waited }.line())
 }
 
 #[cfg(test)]

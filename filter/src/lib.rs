@@ -4,14 +4,17 @@
 //! (wasm32 only) is the one place that knows Envoy. See DESIGN.md for the rooms and the direction of their calls.
 
 pub mod access_log;
+pub mod breaker;
 pub mod config;
 pub mod exchange;
 pub mod grpc;
 pub mod http;
+pub mod key;
 pub mod metrics;
 pub mod plan;
 pub mod quota;
 pub mod redis;
+pub mod refusal;
 pub mod rng;
 pub mod roster;
 pub mod route;

@@ -4,6 +4,9 @@
 //! `meliproxy_x{rule="a"}`. Label values are closed sets or names from the configuration (which hold no dot), so no
 //! client can make a new series.
 
+use crate::breaker::board::{ProbeResult, Scope};
+use crate::breaker::record::Cause;
+
 /// What was decided, and what the decision rested on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -52,6 +55,15 @@ pub enum Failure {
     Error,
 }
 
+/// What kept a request from its upstream, or would have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A breaker that is not closed.
+    Refused,
+    /// The same, by a shadow: it passed.
+    Shadowed,
+}
+
 /// One series that the filter writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
@@ -76,6 +88,29 @@ pub enum Metric {
     RedisConnections,
     /// `meliproxy_degraded`: workers of this process that have a Redis configured and count without it now.
     Degraded,
+    /// Of one breaker.
+    Breaker {
+        /// Index of the breaker.
+        breaker: usize,
+        /// Which series.
+        series: BreakerSeries,
+    },
+}
+
+/// One series of a breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerSeries {
+    /// `meliproxy_breaker_state{breaker,scope}`: 0 closed, 1 half-open, 2 open; of several keys the highest.
+    State(Scope),
+    /// `meliproxy_breaker_open_seconds_total{breaker,scope}`: how long any of its keys has been open.
+    OpenSeconds(Scope),
+    /// `meliproxy_breaker_transitions_total{breaker,scope,cause}`: once in a process, also of the fleet's.
+    Transitions(Scope, Cause),
+    /// `meliproxy_breaker_refused_total{breaker,outcome="refused"|"shadowed"}`: requests.
+    Refused(Refusal),
+    /// `meliproxy_breaker_probes_total{breaker,result}`: trial requests of this process that have ended, and permits of
+    /// others that it has found lapsed.
+    Probes(ProbeResult),
 }
 
 /// What kind of series the host keeps.
@@ -110,14 +145,27 @@ const FAILURES: [(Failure, &str); 5] = [
     (Failure::Error, "error"),
 ];
 
+const SCOPES: [(Scope, &str); 2] = [(Scope::Replica, "replica"), (Scope::Fleet, "fleet")];
+const REFUSALS: [(Refusal, &str); 2] =
+    [(Refusal::Refused, "refused"), (Refusal::Shadowed, "shadowed")];
+const RESULTS: [(ProbeResult, &str); 4] = [
+    (ProbeResult::Succeeded, "succeeded"),
+    (ProbeResult::Failed, "failed"),
+    (ProbeResult::GivenUp, "given_up"),
+    (ProbeResult::Lapsed, "lapsed"),
+];
+
 /// Series that do not depend on the rules; they come first.
 const FIXED: usize = 5 + FAILURES.len();
 /// Series of one rule.
 const PER_RULE: usize = OUTCOMES.len();
+/// Series of one breaker, in the order of [`BreakerSeries`].
+const PER_BREAKER: usize =
+    2 * SCOPES.len() + SCOPES.len() * Cause::ALL.len() + REFUSALS.len() + RESULTS.len();
 
-/// The place of a series in [`definitions`].
+/// The place of a series in [`definitions`] for so many rules.
 #[must_use]
-pub const fn index(metric: Metric) -> usize {
+pub const fn index(metric: Metric, rules_count: usize) -> usize {
     match metric {
         Metric::RedisLatency => 0,
         Metric::RedisConnects => 1,
@@ -126,12 +174,34 @@ pub const fn index(metric: Metric) -> usize {
         Metric::Degraded => 4,
         Metric::RedisFailures(cause) => 5 + cause as usize,
         Metric::Decisions { rule, outcome } => FIXED + rule * PER_RULE + outcome as usize,
+        Metric::Breaker { breaker, series } => {
+            FIXED + rules_count * PER_RULE + breaker * PER_BREAKER + series.place()
+        }
     }
 }
 
-/// All series for a list of rules, each with its full name as Envoy is given it.
+impl BreakerSeries {
+    const fn place(self) -> usize {
+        const TRANSITIONS: usize = 2 * SCOPES.len();
+        const REFUSED: usize = TRANSITIONS + SCOPES.len() * Cause::ALL.len();
+        match self {
+            Self::State(scope) => scope as usize,
+            Self::OpenSeconds(scope) => SCOPES.len() + scope as usize,
+            Self::Transitions(scope, cause) => {
+                TRANSITIONS + scope as usize * Cause::ALL.len() + cause as usize
+            }
+            Self::Refused(outcome) => REFUSED + outcome as usize,
+            Self::Probes(result) => REFUSED + REFUSALS.len() + result as usize,
+        }
+    }
+}
+
+/// All series for a list of rules and one of breakers, each with its full name as Envoy is given it.
 #[must_use]
-pub fn definitions<'a>(rules: impl Iterator<Item = &'a str>) -> Vec<(Kind, String)> {
+pub fn definitions<'a>(
+    rules: impl Iterator<Item = &'a str>,
+    breakers: impl Iterator<Item = &'a str>,
+) -> Vec<(Kind, String)> {
     let mut all = vec![
         (Kind::Histogram, "meliproxy_redis_latency_us".to_owned()),
         (Kind::Counter, "meliproxy_redis_connects_total".to_owned()),
@@ -149,7 +219,32 @@ pub fn definitions<'a>(rules: impl Iterator<Item = &'a str>) -> Vec<(Kind, Strin
             all.push((Kind::Counter, name));
         }
     }
+    breakers.for_each(|breaker| define_breaker(breaker, &mut all));
     all
+}
+
+fn define_breaker(breaker: &str, all: &mut Vec<(Kind, String)>) {
+    let mut define = |kind, series: &str, labels: &str| {
+        all.push((kind, format!("meliproxy_breaker_{series}.breaker={breaker}.{labels}")));
+    };
+    for (_, scope) in SCOPES {
+        define(Kind::Gauge, "state", &format!("scope={scope}"));
+    }
+    for (_, scope) in SCOPES {
+        define(Kind::Counter, "open_seconds_total", &format!("scope={scope}"));
+    }
+    for (_, scope) in SCOPES {
+        for cause in Cause::ALL {
+            let labels = format!("scope={scope}.cause={}", cause.word());
+            define(Kind::Counter, "transitions_total", &labels);
+        }
+    }
+    for (_, outcome) in REFUSALS {
+        define(Kind::Counter, "refused_total", &format!("outcome={outcome}"));
+    }
+    for (_, result) in RESULTS {
+        define(Kind::Counter, "probes_total", &format!("result={result}"));
+    }
 }
 
 #[cfg(test)]
@@ -158,8 +253,8 @@ mod tests {
 
     #[test]
     fn each_metric_has_the_place_of_its_name() {
-        let all = definitions(["a", "b"].into_iter());
-        let name = |metric| all[index(metric)].1.as_str();
+        let all = definitions(["a", "b"].into_iter(), ["c", "d"].into_iter());
+        let name = |metric| all[index(metric, 2)].1.as_str();
         assert_eq!(name(Metric::RedisLatency), "meliproxy_redis_latency_us");
         assert_eq!(name(Metric::RedisConnects), "meliproxy_redis_connects_total");
         assert_eq!(name(Metric::RedisDisconnects), "meliproxy_redis_disconnects_total");
@@ -177,6 +272,31 @@ mod tests {
                 assert_eq!(outcome.words(), (decided, source));
             }
         }
-        assert_eq!(all.len(), FIXED + 2 * PER_RULE);
+        for (breaker, of) in ["c", "d"].into_iter().enumerate() {
+            let name = |series| name(Metric::Breaker { breaker, series });
+            let expected = |series: &str, labels: &str| {
+                format!("meliproxy_breaker_{series}.breaker={of}.{labels}")
+            };
+            for (scope, text) in SCOPES {
+                let labels = format!("scope={text}");
+                assert_eq!(name(BreakerSeries::State(scope)), expected("state", &labels));
+                let seconds = expected("open_seconds_total", &labels);
+                assert_eq!(name(BreakerSeries::OpenSeconds(scope)), seconds);
+                for cause in Cause::ALL {
+                    let labels = format!("{labels}.cause={}", cause.word());
+                    let transitions = expected("transitions_total", &labels);
+                    assert_eq!(name(BreakerSeries::Transitions(scope, cause)), transitions);
+                }
+            }
+            for (outcome, text) in REFUSALS {
+                let refused = expected("refused_total", &format!("outcome={text}"));
+                assert_eq!(name(BreakerSeries::Refused(outcome)), refused);
+            }
+            for (result, text) in RESULTS {
+                let probes = expected("probes_total", &format!("result={text}"));
+                assert_eq!(name(BreakerSeries::Probes(result)), probes);
+            }
+        }
+        assert_eq!(all.len(), FIXED + 2 * PER_RULE + 2 * PER_BREAKER);
     }
 }

@@ -2,16 +2,18 @@
 
 use std::borrow::Cow;
 
+use crate::breaker::board::{Key, Terms as BreakerTerms};
+use crate::breaker::keys::{self, Keys};
 use crate::config::{Config, OnStoreFailure};
 use crate::http::path::{self, Resource};
 use crate::http::{Fields, LocalReply, RequestView};
+use crate::key::{Found, HashSeed, PartList, Parts};
 use crate::quota::fields::Announcer;
-use crate::quota::key::{Found, HashSeed, PartList, Parts};
 use crate::quota::terms::{Application, Terms};
 use crate::quota::{Check, Standing, answer};
 use crate::route::Router;
 
-/// Namespace of counters when there is no Redis: they live in this process alone.
+/// Namespace of counters and breakers when there is no Redis: they live in this process alone.
 const LOCAL_NAMESPACE: &str = "local";
 
 /// The configuration, ready for requests.
@@ -24,6 +26,7 @@ pub struct Plan {
     /// Of each rule.
     terms: Vec<Terms>,
     announcer: Announcer,
+    keys: Keys,
     seed: HashSeed,
 }
 
@@ -38,19 +41,34 @@ pub struct Opening {
     pub would_refuse: Vec<usize>,
     /// The other rules that apply, in the order of the configuration.
     pub checks: Vec<Check>,
+    /// The breakers that it falls under, in the order of the configuration.
+    pub breakers: Vec<Key>,
 }
 
 impl Plan {
     /// Works out the plan of `config`; `seed` must be the same for all workers of a process.
     #[must_use]
     pub fn new(config: Config, seed: HashSeed) -> Self {
-        let namespace = config.redis.as_ref().map_or(LOCAL_NAMESPACE, |redis| &redis.namespace);
+        let namespace = namespace(&config);
         let mut parts = PartList::default();
         let terms =
             config.rules.iter().map(|rule| Terms::new(namespace, rule, &mut parts)).collect();
         let router = Router::new(&config);
         let announcer = Announcer::new(&config);
-        Self { config, router, parts, terms, announcer, seed }
+        let keys = Keys::new(namespace, &config, &mut parts, seed);
+        Self { config, router, parts, terms, announcer, keys, seed }
+    }
+
+    /// The breakers, as the board of a worker has to know them.
+    #[must_use]
+    pub fn breakers(&self) -> Vec<BreakerTerms> {
+        keys::terms(namespace(&self.config), &self.config)
+    }
+
+    /// The seed of all keys' hashes.
+    #[must_use]
+    pub const fn seed(&self) -> HashSeed {
+        self.seed
     }
 
     /// The configuration it was made of.
@@ -124,10 +142,15 @@ impl Plan {
                 Application::Exempt => {}
             }
         }
+        let breakers = self.keys.of(route, &mut parts);
         let rewritten_path = match &canonical {
             Cow::Borrowed(_) => None,
             Cow::Owned(path) => Some(path.clone()),
         };
-        Opening { rewritten_path, refused_by, would_refuse, checks }
+        Opening { rewritten_path, refused_by, would_refuse, checks, breakers }
     }
+}
+
+fn namespace(config: &Config) -> &str {
+    config.redis.as_ref().map_or(LOCAL_NAMESPACE, |redis| &redis.namespace)
 }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 /// Both clocks, read at the same moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Now {
     /// Monotonic clock.
     pub mono: Instant,

@@ -1,6 +1,7 @@
 //! The configuration file. Here: what has to hold between its values, and all problems of a file at once. In `values`,
-//! `rule`, `overrides` and `answers`: what single values are taken and refused; in `mangled`: files that are hardly files; in
-//! `reference`: that the reference and the schema for editors say the same as the reader.
+//! `rule`, `overrides`, `breaker` and `answers`: what single values are taken and refused; in `full`: the file that
+//! they change; in `mangled`: files that are hardly files; in `reference`: that the reference and the schema for editors
+//! say the same as the reader.
 
 #![allow(
     clippy::indexing_slicing,
@@ -13,6 +14,10 @@
 
 #[path = "config/answers.rs"]
 mod answers;
+#[path = "config/breaker.rs"]
+mod breaker;
+#[path = "config/full.rs"]
+mod full;
 #[path = "config/mangled.rs"]
 mod mangled;
 #[path = "config/overrides.rs"]
@@ -34,68 +39,9 @@ use meliproxy::config::{
 };
 use serde_json::{Value, json};
 
+use full::{full, with, without};
+
 const SHIPPED: &str = include_str!("../../envoy/meliproxy.json");
-
-/// A file in which every setting is present and good.
-fn full() -> Value {
-    json!({
-        "version": 1,
-        "redis": {"namespace": "meli", "timeout": "20ms", "transport": "stream"},
-        "client_address": {"ipv6_prefix": 64},
-        "routes": [
-            {"name": "items", "path": "/items/{id}", "methods": ["GET", "HEAD"]},
-            {"name": "rest", "path": "/{*rest}"},
-        ],
-        "quotas": [{
-            "name": "origin-items",
-            "routes": ["items"],
-            "by": ["client_address"],
-            "limit": 10,
-            "per": "1m",
-            "algorithm": "fixed_window",
-            "cost": {"header": "x-cost", "default": 1},
-            "overrides": [
-                {"match": {"client_address": "203.0.113.0/24"}, "limit": 20},
-                {"match": {"client_address": "2001:db8::/48"}, "action": "exempt"},
-            ],
-            "on_store_failure": "local",
-            "shadow": false,
-            "enforce_percent": 100,
-            "refusal": {"status": 429, "content_type": "text/plain", "body": "later"},
-        }, {
-            "name": "bursts",
-            "by": ["header:x-api-key", "cookie:session", "query:q"],
-            "limit": 10,
-            "per": "1m",
-            "algorithm": "token_bucket",
-            "precision": "leased",
-            "burst": 20,
-            "overrides": [{"match": {"header:x-api-key": "partner"}, "limit": 20, "burst": 30}],
-        }],
-        "response_fields": ["ratelimit"],
-        "$schema": "meliproxy.schema.json",
-    })
-}
-
-/// [`full`] with the value at a JSON pointer replaced, or its last member added.
-fn with(pointer: &str, value: Value) -> Value {
-    let mut file = full();
-    let (parent, key) = pointer.rsplit_once('/').unwrap();
-    let parent = file.pointer_mut(parent).unwrap();
-    match parent {
-        Value::Array(items) => items[key.parse::<usize>().unwrap()] = value,
-        _ => parent[key] = value,
-    }
-    file
-}
-
-/// [`full`] without the member at a JSON pointer.
-fn without(pointer: &str) -> Value {
-    let mut file = full();
-    let (parent, key) = pointer.rsplit_once('/').unwrap();
-    file.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(key).unwrap();
-    file
-}
 
 /// Whatever is good is good for editors too.
 fn parse(file: &Value) -> Config {
@@ -166,7 +112,7 @@ fn what_is_left_out_has_its_default() {
     let bare = parse(&json!({"version": 1}));
     assert_eq!(bare.redis, None);
     assert_eq!(bare.client_address.ipv6_prefix, 64);
-    assert!(bare.routes.is_empty() && bare.rules.is_empty());
+    assert!(bare.routes.is_empty() && bare.rules.is_empty() && bare.breakers.is_empty());
     assert_eq!(bare.response_fields, ResponseFields { ratelimit: true, x_ratelimit: false });
 
     let config = parse(&json!({
@@ -192,7 +138,10 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(config.rules[0].refusal, None);
 
     let file = with("/quotas/0/refusal", json!({}));
-    assert_eq!(parse(&file).rules[0].refusal, Some(Refusal { status: 429, content: None }));
+    assert_eq!(
+        parse(&file).rules[0].refusal,
+        Some(Refusal { status: 429, headers: vec![], content: None })
+    );
 }
 
 #[test]
@@ -215,10 +164,12 @@ fn names_are_unique_in_their_list_only() {
     parse(&file);
     let rule = file["quotas"][0].clone();
     file["quotas"].as_array_mut().unwrap().extend([rule.clone(), rule]);
+    file["breakers"][1]["name"] = json!("items");
     file["routes"][1]["name"] = json!("items");
     assert_refused(
         &file,
         &[
+            "breakers[1].name: found \"items\" as in breakers[0], allowed: a name of its own",
             "quotas[2].name: found \"items\" as in quotas[0], allowed: a name of its own",
             "quotas[3].name: found \"items\" as in quotas[0], allowed: a name of its own",
             "routes[1].name: found \"items\" as in routes[0], allowed: a name of its own",
@@ -307,9 +258,14 @@ client_address.ipv6_prefix: found 200, allowed: a whole number from 1 to 128"#;
 fn references_are_not_blamed_for_routes_that_cannot_be_read() {
     let message = "routes: found 5, allowed: a list of 0 to 256 routes";
     assert_refused(&with("/routes", json!(5)), &[message]);
-    let message = "quotas[0].routes[0]: found \"items\", \
-                   allowed: the name of a route, of which there are none";
-    assert_refused(&with("/routes", json!([])), &[message]);
+    let message = |list| {
+        format!(
+            "{list}[0].routes[0]: found \"items\", \
+             allowed: the name of a route, of which there are none"
+        )
+    };
+    let messages = [message("breakers"), message("quotas")];
+    assert_refused(&with("/routes", json!([])), &[&messages[0], &messages[1]]);
 }
 
 #[test]
@@ -317,8 +273,8 @@ fn a_long_list_of_names_is_cut() {
     let routes: Vec<_> =
         (0..20).map(|n| json!({"name": format!("r{n}"), "path": format!("/{n}")})).collect();
     let errors = parse_text(&with("/routes", json!(routes)).to_string()).unwrap_err();
-    assert_eq!(errors.len(), 1);
-    assert!(errors[0].ends_with(r#""r14", "r15" or 4 more"#), "{errors:?}");
+    assert_eq!(errors.len(), 2);
+    assert!(errors.iter().all(|e| e.ends_with(r#""r14", "r15" or 4 more"#)), "{errors:?}");
 }
 
 #[test]
@@ -362,13 +318,16 @@ fn lists_are_bounded_in_length() {
     let rules = |count: usize| -> Vec<Value> {
         (0..count).map(|n| json!({"name": format!("q{n}"), "limit": 1, "per": "1s"})).collect()
     };
-    let file =
-        |count: usize| json!({"version": 1, "routes": routes(count), "quotas": rules(count)});
+    let breakers = |count: usize| -> Vec<Value> {
+        (0..count).map(|n| json!({"name": format!("b{n}")})).collect()
+    };
+    let file = |count: usize| json!({"version": 1, "routes": routes(count), "quotas": rules(count), "breakers": breakers(count)});
     let config = parse(&file(256));
-    assert_eq!((config.routes.len(), config.rules.len()), (256, 256));
+    assert_eq!((config.routes.len(), config.rules.len(), config.breakers.len()), (256, 256, 256));
     assert_refused(
         &file(257),
         &[
+            "breakers: found a list of 257, allowed: a list of 0 to 256 breakers",
             "quotas: found a list of 257, allowed: a list of 0 to 256 rules",
             "routes: found a list of 257, allowed: a list of 0 to 256 routes",
         ],

@@ -31,9 +31,6 @@ pub const CONNECTIONS: usize = 12;
 /// The metric that says what decisions rested on.
 const DECISIONS: &str = "meliproxy_quota_decisions_total";
 
-/// How often an attempt is made that chance may spoil.
-const ATTEMPTS: u32 = 20;
-
 /// A stack, alone on the machine as far as this program is concerned.
 pub struct Fleet {
     scene: Scene,
@@ -88,7 +85,8 @@ impl Fleet {
     /// decided by Redis if there is one. An attempt that was disturbed is made again, with another origin.
     #[must_use]
     pub fn undisturbed<T>(&self, per: Duration, mut attempt: impl FnMut(Ipv4Addr) -> T) -> T {
-        for _ in 0..ATTEMPTS {
+        let end = Instant::now() + SOON;
+        while Instant::now() < end {
             let conditions = || (self.window(per), self.decided_without_redis());
             let before = conditions();
             let outcome = attempt(next_origin());
@@ -99,8 +97,8 @@ impl Fleet {
             eprintln!("disturbed: window and decisions without Redis: {before:?}, then {after:?}");
         }
         panic!(
-            "{ATTEMPTS} attempts in a row were disturbed: decisions without Redis, which never ends or comes of a \
-             machine too busy to answer within the deadline"
+            "every attempt of {SOON:?} was disturbed: decisions without Redis, which never ends or comes of a machine \
+             too busy to answer within the deadline"
         );
     }
 

@@ -8,9 +8,9 @@ use meliproxy::config::{
     Algorithm, Config, Content, OnStoreFailure, Per, Refusal, ResponseFields, Rule,
 };
 use meliproxy::exchange::{Conclusion, Exchange, Fate, Tally};
+use meliproxy::key::HashSeed;
 use meliproxy::metrics::Metric;
 use meliproxy::plan::Plan;
-use meliproxy::quota::key::HashSeed;
 use meliproxy::quota::lease::Leases;
 use meliproxy::quota::refusals::{Refusals, Shortage};
 use meliproxy::quota::{Check, Decision, Standing};
@@ -102,11 +102,16 @@ fn rule(template: &Rule, input: &mut Input<'_>) -> Rule {
     let month = algorithm == Algorithm::FixedWindow && input.up_to(3) == 0;
     let per = if month { Per::Month } else { Per::Span(Duration::from_secs(seconds)) };
     let refusal = match input.up_to(3) {
-        0 => Some(Refusal { status: 400 + u16::from(input.up_to(199)), content: None }),
+        0 => {
+            let status = 400 + u16::from(input.up_to(199));
+            Some(Refusal { status, headers: Vec::new(), content: None })
+        }
         1 => {
             let content =
                 Content { content_type: "text/plain".to_owned(), body: "later".to_owned() };
-            Some(Refusal { status: 429, content: Some(content) })
+            let headers =
+                ["cache-control", "x-own"].map(|name| (name.to_owned(), "own".to_owned()));
+            Some(Refusal { status: 429, headers: headers.to_vec(), content: Some(content) })
         }
         _ => None,
     };

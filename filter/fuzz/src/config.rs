@@ -4,9 +4,9 @@ use std::sync::LazyLock;
 
 use meliproxy::config::{Config, MAX_PROBLEMS};
 use meliproxy::exchange::{Exchange, Fate, Tally, conclude_by_config};
+use meliproxy::key::HashSeed;
 use meliproxy::metrics::{self, Metric};
 use meliproxy::plan::Plan;
-use meliproxy::quota::key::HashSeed;
 use meliproxy::quota::lease::Leases;
 use meliproxy::quota::refusals::Refusals;
 use meliproxy::shared::InMemory;
@@ -101,18 +101,19 @@ fn read(text: &[u8]) {
     }
 }
 
-/// Counts nothing, but only what there is.
-struct Known(usize);
+/// Counts nothing, but only what there is: so many series for so many rules.
+struct Known(usize, usize);
 
 impl Tally for Known {
     fn count(&mut self, metric: Metric) {
-        assert!(metrics::index(metric) < self.0, "{metric:?} has no counter");
+        assert!(metrics::index(metric, self.1) < self.0, "{metric:?} has no counter");
     }
 }
 
 fn serve(config: Config) {
-    let names = config.rules.iter().map(|rule| rule.name.as_str());
-    let mut tally = Known(metrics::definitions(names).len());
+    let rules = config.rules.iter().map(|rule| rule.name.as_str());
+    let breakers = config.breakers.iter().map(|breaker| breaker.name.as_str());
+    let mut tally = Known(metrics::definitions(rules, breakers).len(), config.rules.len());
     let plan = Plan::new(config, HashSeed([7; 16]));
     for rule in 0..plan.config().rules.len() {
         assert_reply(&plan, &plan.refuse_by_config(&[rule]));

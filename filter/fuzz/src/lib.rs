@@ -15,6 +15,7 @@
 )]
 
 mod answer;
+mod breaker;
 mod config;
 mod headers;
 mod input;
@@ -24,6 +25,7 @@ mod request;
 mod resp;
 
 pub use self::answer::answer;
+pub use self::breaker::breaker;
 pub use self::config::config;
 pub use self::question::question;
 pub use self::redis_client::redis_client;

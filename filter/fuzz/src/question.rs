@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use meliproxy::config::{Algorithm, Per};
+use meliproxy::key::{HashSeed, KeyHash};
 use meliproxy::quota::Check;
-use meliproxy::quota::key::{HashSeed, KeyHash};
 use meliproxy::quota::lease::Ahead;
 use meliproxy::quota::policy::Policy;
 use meliproxy::quota::script::{Answer, MOST_COUNTERS, MOST_REQUESTS, Question};

@@ -231,7 +231,7 @@ impl World {
                     assert!(self.stream_open, "disconnect without a stream");
                     self.stream_open = false;
                 }
-                Event::Ready => assert!(self.stream_open, "ready without a stream"),
+                Event::Ready { .. } => assert!(self.stream_open, "ready without a stream"),
                 Event::Lost { .. } => assert!(!self.stream_open, "lost with an open stream"),
                 Event::Reply { ticket, value, .. } => {
                     let expected = self.finish(ticket);
@@ -241,7 +241,7 @@ impl World {
                     self.replies += u64::from(is_own);
                 }
                 Event::Failed { ticket, .. } => drop(self.finish(ticket)),
-                Event::Push(_) => {}
+                Event::Message { .. } | Event::Push(_) => {}
             }
         }
         self.transmit();

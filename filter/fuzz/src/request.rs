@@ -8,8 +8,8 @@ use meliproxy::config::Config;
 use meliproxy::http::address::{self, Block};
 use meliproxy::http::path::{Resource, canonical, without_query};
 use meliproxy::http::{RequestView, cookie, query};
+use meliproxy::key::HashSeed;
 use meliproxy::plan::Plan;
-use meliproxy::quota::key::HashSeed;
 
 use crate::input::Input;
 

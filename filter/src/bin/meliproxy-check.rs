@@ -65,8 +65,13 @@ fn check(file: &Path) -> u8 {
     };
     match Config::parse(&text) {
         Ok(config) => {
-            let (routes, rules) = (config.routes.len(), config.rules.len());
-            println!("{name}: ok ({routes} routes, {rules} rules)");
+            let counts = [
+                (config.routes.len(), "routes"),
+                (config.rules.len(), "rules"),
+                (config.breakers.len(), "breakers"),
+            ];
+            let counts = counts.map(|(count, what)| format!("{count} {what}")).join(", ");
+            println!("{name}: ok ({counts})");
             GOOD
         }
         Err(errors) => {

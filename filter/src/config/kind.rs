@@ -1,6 +1,7 @@
 //! The kinds of values that settings take: numbers, words, texts, lists.
 
 use std::marker::PhantomData;
+use std::num::{NonZeroU8, NonZeroU32, NonZeroU64};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -22,12 +23,29 @@ impl<T> Whole<T> {
     }
 }
 
-impl<T: TryFrom<u64>> Whole<T> {
+impl<T: Number> Whole<T> {
     /// A number of the range.
     pub(super) fn number(&self, number: u64) -> Option<T> {
-        if self.range.contains(&number) { T::try_from(number).ok() } else { None }
+        if self.range.contains(&number) { T::from_whole(number) } else { None }
     }
 }
+
+/// What a whole number is read as. `TryFrom<u64>` is not there for the smaller types without zero.
+pub(super) trait Number: Sized {
+    fn from_whole(number: u64) -> Option<Self>;
+}
+
+macro_rules! numbers {
+    ($($number:ty as $by_way_of:ty),+) => {$(
+        impl Number for $number {
+            fn from_whole(number: u64) -> Option<Self> {
+                <$by_way_of>::try_from(number).ok()?.try_into().ok()
+            }
+        }
+    )+};
+}
+
+numbers!(u8 as u8, u16 as u16, u64 as u64, NonZeroU8 as u8, NonZeroU32 as u32, NonZeroU64 as u64);
 
 impl<T> Kind for Whole<T> {
     fn allowed(&self) -> String {
@@ -45,7 +63,7 @@ impl<T> Kind for Whole<T> {
     }
 }
 
-impl<T: TryFrom<u64>> Reads for Whole<T> {
+impl<T: Number> Reads for Whole<T> {
     type Out<'d> = T;
 
     fn read<'d>(&self, value: &Value<'d>) -> Option<T> {
@@ -117,9 +135,9 @@ impl<T> Words<T> {
     /// What a word means.
     pub(super) fn meaning(&self, text: &str) -> Option<T>
     where
-        T: Copy,
+        T: Clone,
     {
-        self.0.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning)
+        self.0.iter().find(|(word, _)| *word == text).map(|(_, meaning)| meaning.clone())
     }
 }
 
@@ -133,7 +151,7 @@ impl<T> Kind for Words<T> {
     }
 }
 
-impl<T: Copy> Reads for Words<T> {
+impl<T: Clone> Reads for Words<T> {
     type Out<'d> = T;
 
     fn read<'d>(&self, value: &Value<'d>) -> Option<T> {

@@ -8,6 +8,7 @@
 //! what keys take), `shape` (which keys there are), [`mod@reference`] (the same for people and their editors),
 //! [`template`] and `duration` (the two little languages inside).
 
+mod breaker;
 mod duration;
 mod error;
 mod json;
@@ -21,6 +22,7 @@ pub mod template;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+pub use self::breaker::{Breaker, Force, Scope, Statuses, Trip};
 pub use self::error::{ConfigErrors, MAX_PROBLEMS, Problem};
 pub use self::json::MAX_FILE_BYTES;
 pub use self::template::Template;
@@ -32,11 +34,13 @@ pub struct Config {
     pub redis: Option<Redis>,
     /// `client_address`: how clients are told apart.
     pub client_address: ClientAddress,
-    /// `routes`: kinds of requests, for rules to refer to. At most 256, no two of which take the same requests by the
+    /// `routes`: kinds of requests, for rules and breakers to refer to. At most 256, no two of which take the same requests by the
     /// same template.
     pub routes: Vec<Route>,
     /// `quotas`: the rules, in the order of the file. At most 256. Absent: none.
     pub rules: Vec<Rule>,
+    /// `breakers`: in the order of the file. At most 256. Absent: none.
+    pub breakers: Vec<Breaker>,
     /// `response_fields`: which header fields tell clients how they stand. Default: `["ratelimit"]`.
     pub response_fields: ResponseFields,
 }
@@ -83,7 +87,7 @@ pub struct ClientAddress {
 /// A kind of requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// `name`: by which rules refer to it, and a label of metrics. 1 to 63 of `a-z`, `0-9`, `_` and `-`, the first a
+    /// `name`: by which rules and breakers refer to it, and a label of metrics. 1 to 63 of `a-z`, `0-9`, `_` and `-`, the first a
     /// letter or digit; unique among routes.
     pub name: String,
     /// `path`: the paths that it takes. Of several templates that take a path the most specific one counts: from the
@@ -142,11 +146,14 @@ pub struct ResponseFields {
     pub x_ratelimit: bool,
 }
 
-/// What is answered when a rule refuses.
+/// What is answered when a rule or a breaker refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// `status`: status code, 400 to 599. Default: 429.
+    /// `status`: status code, 400 to 599. Default: 429, of a breaker 503.
     pub status: u16,
+    /// `headers`: at most 16 further header fields, names in lower case and each once. None that is of the connection
+    /// or that is set otherwise.
+    pub headers: Vec<(String, String)>,
     /// Absent: a problem description (RFC 9457).
     pub content: Option<Content>,
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::Config;
-use crate::quota::key::HashSeed;
+use crate::key::HashSeed;
 use crate::quota::refusals::Shortage;
 use crate::shared::InMemory;
 use crate::time::UnixTime;

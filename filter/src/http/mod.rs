@@ -5,6 +5,8 @@ pub mod cookie;
 pub mod path;
 pub mod query;
 
+use std::borrow::Cow;
+
 /// The request that is being read.
 ///
 /// Each call may cost a call of the host (1 to 2 µs), so callers ask only for what a rule needs, and once. Values are
@@ -35,8 +37,8 @@ pub type Fields = Vec<(&'static str, String)>;
 pub struct LocalReply {
     /// Status code.
     pub status: u16,
-    /// Header fields.
-    pub headers: Fields,
+    /// Header fields: names in lower case, and values. Some names stand in the configuration.
+    pub headers: Vec<(Cow<'static, str>, String)>,
     /// Content.
     pub body: Vec<u8>,
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::fields::delay_seconds;
-use crate::config::{Content, Refusal, Rule};
+use crate::config::Rule;
 use crate::http::{Fields, LocalReply};
+use crate::refusal;
 
 /// Problem type of a refusal, from the HTTP Problem Types registry (draft-ietf-httpapi-ratelimit-headers-11 §5.1).
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
@@ -15,28 +15,13 @@ const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#qu
 const TOO_MANY_REQUESTS: u16 = 429;
 
 /// The answer to a request that the `violated` rules refuse, in the order of the file: as the first of them says that
-/// has a refusal of its own, otherwise 429 with a problem description (RFC 9457) that names them all. With `fields`,
-/// and with `Retry-After` (RFC 9110 §10.2.3) unless no retry will ever pass.
+/// has a refusal of its own, otherwise 429 with a problem description (RFC 9457) that names them all. Without
+/// `retry_after` no retry will ever pass.
 #[must_use]
 pub fn refusal(violated: &[&Rule], retry_after: Option<Duration>, fields: Fields) -> LocalReply {
     let own = violated.iter().find_map(|rule| rule.refusal.as_ref());
-    let status = own.map_or(TOO_MANY_REQUESTS, |refusal| refusal.status);
-    let (content_type, body) = match own {
-        Some(Refusal { content: Some(Content { content_type, body }), .. }) => {
-            (content_type.clone(), body.clone())
-        }
-        Some(Refusal { content: None, .. }) | None => {
-            ("application/problem+json".to_owned(), problem(status, violated))
-        }
-    };
-    let mut headers = vec![
-        ("content-type", content_type),
-        // A refusal is about one client at one moment; no cache may answer another with it.
-        ("cache-control", "no-store".to_owned()),
-    ];
-    headers.extend(retry_after.map(|wait| ("retry-after", delay_seconds(wait).to_string())));
-    headers.extend(fields);
-    LocalReply { status, headers, body: body.into_bytes() }
+    let problem = |status| problem(status, violated);
+    refusal::reply(own, TOO_MANY_REQUESTS, problem, retry_after, fields)
 }
 
 #[derive(Serialize)]
@@ -68,7 +53,10 @@ mod tests {
         {"name": "items", "limit": 1, "per": "1s"},
         {"name": "status", "limit": 1, "per": "1s", "refusal": {"status": 503}},
         {"name": "own", "limit": 1, "per": "1s",
-         "refusal": {"status": 420, "content_type": "text/plain", "body": "calm down"}}
+         "refusal": {"status": 420, "content_type": "text/plain", "body": "calm down"}},
+        {"name": "fields", "limit": 1, "per": "1s",
+         "refusal": {"headers": {"X-Own": "1", "Link": "</terms>; rel=help"}}},
+        {"name": "cached", "limit": 1, "per": "1s", "refusal": {"headers": {"Cache-Control": "max-age=1"}}}
     ]}"#;
 
     fn refused_by(names: &[&str]) -> LocalReply {
@@ -77,29 +65,28 @@ mod tests {
             config.rules.iter().filter(|rule| names.contains(&rule.name.as_str())).collect();
         let fields = vec![("ratelimit", "\"own\";r=0;t=30".to_owned())];
         let reply = refusal(&violated, Some(Duration::from_secs(30)), fields);
-        assert!(reply.headers.contains(&("retry-after", "30".to_owned())));
-        assert!(reply.headers.contains(&("cache-control", "no-store".to_owned())));
-        assert!(reply.headers.contains(&("ratelimit", "\"own\";r=0;t=30".to_owned())));
+        assert_eq!(values(&reply, "retry-after"), ["30"]);
+        assert_eq!(values(&reply, "ratelimit"), ["\"own\";r=0;t=30"]);
         reply
+    }
+
+    /// All lines of a header field.
+    fn values<'r>(reply: &'r LocalReply, name: &str) -> Vec<&'r str> {
+        let lines = reply.headers.iter().filter(|(of, _)| of == name);
+        lines.map(|(_, value)| value.as_str()).collect()
     }
 
     #[track_caller]
     fn assert_problem(reply: &LocalReply, status: u16, title: &str, names: &[&str]) {
         assert_eq!(reply.status, status);
-        assert!(reply.headers.contains(&("content-type", "application/problem+json".to_owned())));
+        assert!(
+            reply.headers.contains(&("content-type".into(), "application/problem+json".to_owned()))
+        );
         let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
         assert_eq!(body["type"], QUOTA_EXCEEDED);
         assert_eq!(body["title"], title);
         assert_eq!(body["status"], status);
         assert_eq!(body["violated-policies"], json!(names));
-    }
-
-    #[test]
-    fn retry_after_is_rounded_up_and_never_zero() {
-        assert_eq!(delay_seconds(Duration::ZERO), 1);
-        assert_eq!(delay_seconds(Duration::from_millis(999)), 1);
-        assert_eq!(delay_seconds(Duration::from_secs(1)), 1);
-        assert_eq!(delay_seconds(Duration::from_millis(1001)), 2);
     }
 
     #[test]
@@ -118,7 +105,21 @@ mod tests {
     fn a_rule_may_have_a_body_of_its_own() {
         let reply = refused_by(&["items", "own"]);
         assert_eq!((reply.status, reply.body.as_slice()), (420, b"calm down".as_slice()));
-        assert!(reply.headers.contains(&("content-type", "text/plain".to_owned())));
+        assert_eq!(values(&reply, "content-type"), ["text/plain"]);
+        assert_eq!(values(&reply, "cache-control"), ["no-store"]);
+    }
+
+    #[test]
+    fn a_rule_may_have_header_fields_of_its_own() {
+        let reply = refused_by(&["items", "fields", "cached"]);
+        assert_problem(&reply, 429, "Too Many Requests", &["items", "fields", "cached"]);
+        assert_eq!(values(&reply, "x-own"), ["1"]);
+        assert_eq!(values(&reply, "link"), ["</terms>; rel=help"]);
+    }
+
+    #[test]
+    fn a_rule_may_say_something_else_of_caches() {
+        assert_eq!(values(&refused_by(&["cached"]), "cache-control"), ["max-age=1"]);
     }
 
     #[test]
@@ -133,6 +134,6 @@ mod tests {
         let violated: Vec<_> = config.rules.iter().take(1).collect();
         let reply = refusal(&violated, None, Fields::new());
         assert_eq!(reply.status, 429);
-        assert!(reply.headers.iter().all(|(name, _)| *name != "retry-after"));
+        assert_eq!(values(&reply, "retry-after"), [""; 0]);
     }
 }

@@ -23,12 +23,12 @@
 //! fewest units left, and reset is in seconds from now, as Envoy's own filters have it.
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use crate::config::{Algorithm, Config, Per, ResponseFields, Rule};
 use crate::http::Fields;
 use crate::quota::policy::Policy;
 use crate::quota::{Check, Standing};
+use crate::refusal::delay_seconds;
 
 const POLICY: &str = "ratelimit-policy";
 const LIMIT: &str = "ratelimit";
@@ -193,12 +193,5 @@ pub fn tightest<'c>(
 pub const fn remaining(standing: Standing) -> u64 {
     if standing.is_exceeded() { 0 } else { standing.remaining() }
 }
-
-/// Whole seconds after which a retry can pass: rounded up, at least one.
-pub(super) fn delay_seconds(wait: Duration) -> u64 {
-    let part = u64::from(wait.subsec_nanos() > 0);
-    wait.as_secs().saturating_add(part).max(1)
-}
-
 #[cfg(test)]
 mod tests;

@@ -15,11 +15,11 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use super::key::KeyHash;
 use super::policy::Policy;
 use super::script::Grant;
 use super::{Check, Standing};
 use crate::config::{Algorithm, Per};
+use crate::key::KeyHash;
 use crate::time::Instant;
 
 /// Longest time for which units are held unspent.

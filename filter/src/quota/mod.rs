@@ -1,7 +1,7 @@
 //! Quotas: how many requests may pass, counted exactly over all replicas.
 //!
-//! A request meets the rules of its route; each rule names one counter for it ([`key`]) and says on what [`terms`], for
-//! some keys by [`overrides`]. What is already known to be over its limit is refused here ([`refusals`]), what was taken
+//! A request meets the rules of its route; each rule names one counter for it ([`crate::key`]) and says on what
+//! [`terms`], for some keys by [`overrides`]. What is already known to be over its limit is refused here ([`refusals`]), what was taken
 //! ahead for a hot key is spent here ([`lease`]); otherwise one script call asks Redis about all counters at once
 //! ([`script`]), all or none; out of reach of Redis the process counts for itself ([`process`]), by the same
 //! [`algorithm`]. A refusal is answered by [`answer`], and all responses tell by [`fields`] how the client stands.
@@ -10,7 +10,6 @@ pub mod algorithm;
 pub mod answer;
 mod calendar;
 pub mod fields;
-pub mod key;
 pub mod lease;
 pub mod overrides;
 pub mod policy;
@@ -22,8 +21,8 @@ pub mod terms;
 use std::time::Duration;
 
 use self::algorithm::Counter;
-use self::key::KeyHash;
 use self::policy::Policy;
+use crate::key::KeyHash;
 
 /// One rule applied to one request.
 #[derive(Clone, Debug)]

@@ -6,9 +6,9 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use super::key::{PartList, PartPlace, Parts, plain_host};
 use crate::config::{KeyPart, Override, Pattern, Treatment};
 use crate::http::address::Block;
+use crate::key::{PartList, PartPlace, Parts, plain_host};
 
 /// The overrides of one rule, in the order of the configuration: the first that matches counts.
 #[derive(Clone, Debug, Default)]

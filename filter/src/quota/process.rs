@@ -5,8 +5,8 @@
 //! are looked at before any is counted, and taken back if another worker was faster.
 
 use super::algorithm::{Counter, State};
-use super::key::KeyHash;
 use super::{Check, Decision, Standing};
+use crate::key::KeyHash;
 use crate::shared::{SharedData, Version};
 use crate::time::UnixTime;
 

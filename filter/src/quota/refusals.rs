@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::Check;
-use super::key::KeyHash;
+use crate::key::KeyHash;
 use crate::time::Instant;
 
 /// Sets of the table. With [`WAYS`] entries of 40 bytes each: 640 KiB per worker, room for 16,384 refused keys.

@@ -3,10 +3,10 @@
 use std::num::NonZeroU64;
 
 use super::Check;
-use super::key::{self, HashSeed, KeyHash, PartList, PartPlace, Parts};
 use super::overrides::Overrides;
 use super::policy::Policy;
-use crate::config::{Algorithm, KeyPart, Precision, Rule, Treatment};
+use crate::config::{Algorithm, KeyPart, Per, Precision, Rule, Treatment};
+use crate::key::{self, HashSeed, KeyHash, PartList, PartPlace, Parts};
 
 /// Most units that a request can say it takes.
 const MOST_UNITS: u64 = 1_000_000;
@@ -46,7 +46,7 @@ impl Terms {
     pub fn new(namespace: &str, rule: &Rule, parts: &mut PartList) -> Self {
         let units_field = rule.cost.header.as_ref();
         Self {
-            prefix: key::prefix(namespace, rule),
+            prefix: prefix(namespace, rule),
             by: rule.by.iter().map(|part| parts.add(part)).collect(),
             policy: Policy::of(rule),
             precision: rule.precision,
@@ -92,6 +92,25 @@ impl Terms {
         let said = self.units_field.and_then(|place| units(parts.value(place)?));
         said.unwrap_or(self.units)
     }
+}
+
+/// What the names of all counters of one rule begin with: `mp:{<namespace>}:<kind>:1:<rule>:<per>:`, before the id of
+/// the key.
+///
+/// The kind is `fw`, `sw` or `tb` (fixed window, sliding window, token bucket), `1` the version of what is stored
+/// there, and `per` in seconds or `month`: a rule whose algorithm or `per` was edited must start a counter of its own.
+/// The braces keep all counters of one namespace in one Redis Cluster slot, as one script call touches several of them.
+fn prefix(namespace: &str, rule: &Rule) -> Vec<u8> {
+    let kind = match rule.algorithm {
+        Algorithm::FixedWindow => "fw",
+        Algorithm::SlidingWindow => "sw",
+        Algorithm::TokenBucket { .. } => "tb",
+    };
+    let per = match rule.per {
+        Per::Span(span) => span.as_secs().to_string(),
+        Per::Month => "month".to_owned(),
+    };
+    format!("mp:{{{namespace}}}:{kind}:1:{}:{per}:", rule.name).into_bytes()
 }
 
 /// Decimal digits that make a number from 1 to [`MOST_UNITS`].

@@ -33,10 +33,12 @@ use super::connection::{Admission, Connection, Incident, Outcome, State};
 use super::decoder::Decoder;
 use super::error::{CloseCause, Failure, LostCause, ServerError, SubmitError};
 use super::event::{Event, Ticket};
-use super::handshake::{Digest, Handshake, Progress};
+use super::handshake::{Handshake, Progress};
 use super::in_flight::{InFlight, Sent};
 use super::options::Options;
+use super::push::Push;
 use super::resp::Value;
+use super::scripts::Scripts;
 use super::watch::Watch;
 use crate::rng::Rng;
 use crate::time::Instant;
@@ -51,6 +53,10 @@ pub const MAX_IN_FLIGHT: usize = 4096;
 /// limit what Redis does not read. A script call counts with its source, as that may have to be
 /// sent.
 pub const MAX_IN_FLIGHT_BYTES: usize = 4 << 20;
+/// Most pushes in one piece of input: nothing in flight bounds them, and the bytes that the decoder
+/// may hold are millions of small ones. A megabyte, which is how much Envoy buffers of a connection
+/// by default, of messages of 64 bytes.
+pub const MAX_PUSHES: usize = 1 << 14;
 
 /// A command that waits for the handshake.
 #[derive(Debug)]
@@ -67,7 +73,7 @@ pub struct Client {
     options: Options,
     connection: Connection,
     handshake: Handshake,
-    digests: Vec<Digest>,
+    scripts: Scripts,
     decoder: Decoder,
     queue: VecDeque<Queued>,
     in_flight: InFlight,
@@ -87,10 +93,10 @@ impl Client {
     #[must_use]
     pub fn new(options: Options, rng: Rng) -> Self {
         Self {
-            options,
             connection: Connection::new(rng),
             handshake: Handshake::default(),
-            digests: Vec::new(),
+            scripts: Scripts::new(options.scripts),
+            options,
             decoder: Decoder::default(),
             queue: VecDeque::new(),
             in_flight: InFlight::default(),
@@ -129,13 +135,7 @@ impl Client {
         request: Request,
         ticket: Ticket,
     ) -> Result<(), SubmitError> {
-        let size_bytes = match &request {
-            Request::Command(command) => command.size_bytes(),
-            Request::Script(call) => {
-                let source = self.options.scripts.get(call.script.0);
-                call.size_bytes(source.ok_or(SubmitError::Unavailable)?.as_bytes())
-            }
-        };
+        let size_bytes = self.scripts.size_bytes(&request).ok_or(SubmitError::Unavailable)?;
         self.admits()?;
         let total_bytes = self.size_bytes.saturating_add(size_bytes);
         if total_bytes > MAX_IN_FLIGHT_BYTES {
@@ -180,11 +180,18 @@ impl Client {
         self.last_input_at = now;
         self.connection.on_incident(now, Incident::Input);
         self.decoder.feed(bytes);
+        let mut pushes = 0_usize;
         // A connection that is lost on the way has a new decoder, without input.
         loop {
             match self.decoder.poll_value() {
                 Ok(None) => return,
-                Ok(Some(Value::Push(message))) => self.events.push_back(Event::Push(message)),
+                Ok(Some(Value::Push(_))) if pushes == MAX_PUSHES => {
+                    self.give_up(now, LostCause::TooManyPushes);
+                }
+                Ok(Some(Value::Push(elements))) => {
+                    pushes = pushes.saturating_add(1);
+                    self.on_push(elements);
+                }
                 Ok(Some(value)) => self.on_value(now, value),
                 Err(error) => self.give_up(now, error.into()),
             }
@@ -262,13 +269,25 @@ impl Client {
         self.events.push_back(Event::Connect);
     }
 
+    fn on_push(&mut self, elements: Vec<Value>) {
+        let event = match Push::of(elements) {
+            Push::Confirmation(channel) => return self.handshake.on_confirmation(&channel),
+            Push::Message { channel, payload } => Event::Message { channel, payload },
+            Push::Other(elements) => Event::Push(elements),
+        };
+        self.events.push_back(event);
+    }
+
     fn on_value(&mut self, now: Instant, value: Value) {
         match self.connection.state() {
             State::Handshaking { .. } => {
                 let introduction = self.options.introduction();
                 match self.handshake.on_reply(&value, introduction, &mut self.out) {
                     Progress::Pending => {}
-                    Progress::Done(digests) => self.on_ready(now, digests),
+                    Progress::Done { digests, subscribed } => {
+                        self.scripts.on_loaded(digests);
+                        self.on_ready(now, subscribed);
+                    }
                     Progress::Failed(cause) => self.give_up(now, cause),
                 }
             }
@@ -277,10 +296,9 @@ impl Client {
         }
     }
 
-    fn on_ready(&mut self, now: Instant, digests: Vec<Digest>) {
-        self.digests = digests;
+    fn on_ready(&mut self, now: Instant, subscribed: bool) {
         self.connection.on_incident(now, Incident::Established);
-        self.events.push_back(Event::Ready);
+        self.events.push_back(Event::Ready { subscribed });
         for queued in std::mem::take(&mut self.queue) {
             self.send(now, queued);
         }
@@ -288,22 +306,7 @@ impl Client {
 
     fn send(&mut self, now: Instant, queued: Queued) {
         let Queued { ticket, request, submitted_at, deadline, size_bytes } = queued;
-        let call = match request {
-            Request::Command(command) => {
-                command.write(&mut self.out);
-                None
-            }
-            Request::Script(call) => {
-                if let Some(Some(digest)) = self.digests.get(call.script.0) {
-                    call.write_by_digest(digest, &mut self.out);
-                    Some(call)
-                } else {
-                    let source = self.options.scripts.get(call.script.0);
-                    call.write_by_source(source.copied().unwrap_or_default(), &mut self.out);
-                    None
-                }
-            }
-        };
+        let call = self.scripts.write(request, &mut self.out);
         self.in_flight.push_first(Sent {
             ticket: Some(ticket),
             submitted_at,
@@ -324,9 +327,8 @@ impl Client {
             if let Value::Error(error) = &value { Some(ServerError::of(error)) } else { None };
         if error == Some(ServerError::NoScript)
             && let Some(call) = sent.call.take()
-            && let Some(source) = self.options.scripts.get(call.script.0)
         {
-            call.write_by_source(source, &mut self.out);
+            self.scripts.write_by_source(&call, &mut self.out);
             let inputs_before = self.inputs;
             self.in_flight.push_again(Sent { sent_at: now, inputs_before, ..sent });
             return;

@@ -108,7 +108,8 @@ impl ScriptCall {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// A plain command. None that answers more or less than once (`SUBSCRIBE`, `MONITOR`, `CLIENT
-    /// REPLY`), and none that blocks: the connection is shared.
+    /// REPLY`), and none that blocks: the connection is shared. Nothing in `MULTI` that publishes on
+    /// an own channel: Redis 7.0 puts the push inside of the reply to `EXEC`, which is an error.
     Command(Command),
     /// A script call.
     Script(ScriptCall),

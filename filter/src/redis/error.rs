@@ -59,6 +59,9 @@ pub enum LostCause {
     /// The server sent a reply that nobody asked for, or one that does not fit the handshake.
     #[error("unexpected reply")]
     UnexpectedReply,
+    /// The server sent more than [`super::MAX_PUSHES`] in one piece.
+    #[error("too many pushes at once")]
+    TooManyPushes,
 }
 
 /// Why a command that was accepted has no reply. Whether the server executed it is unknown.

@@ -17,7 +17,12 @@ pub enum Event {
     /// Drop the stream now, and report nothing more of it.
     Disconnect,
     /// Commands are answered from now on.
-    Ready,
+    Ready {
+        /// Whether there are [`super::Options::channels`] and the server has confirmed each: then
+        /// all that is published on them is told, until the connection is lost. Who reads now what
+        /// the messages are about misses no change.
+        subscribed: bool,
+    },
     /// The connection was lost, or an attempt to get one failed. Another is made after a while.
     Lost {
         /// Why.
@@ -39,6 +44,14 @@ pub enum Event {
         /// Why.
         cause: Failure,
     },
-    /// A message that answers no command (RESP3 push).
+    /// Something was published. Those of a channel come in order, and may come before
+    /// [`Event::Ready`].
+    Message {
+        /// Where.
+        channel: Vec<u8>,
+        /// What.
+        payload: Vec<u8>,
+    },
+    /// Another message that answers no command (RESP3 push), such as `invalidate`.
     Push(Vec<Value>),
 }

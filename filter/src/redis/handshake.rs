@@ -1,9 +1,16 @@
 //! The first words on a connection: RESP3, credentials, a name, and the scripts; all sent in one
-//! flight.
+//! flight. Channels are subscribed to in a second one.
 //!
 //! A server that does not know `HELLO 3` (Redis before 6, Envoy's `redis_proxy`) is spoken to in
 //! RESP2 on the same connection, with another flight. One that will not load scripts is sent their
 //! sources with every call.
+//!
+//! **Subscribing.** In RESP2 a connection that has subscribed is of no other use, so `SUBSCRIBE`
+//! waits for the reply to `HELLO 3`, and is left out where that fails. It has a reply only if it is
+//! refused; its confirmations are pushes. So that both cases are told apart, another `HELLO 3` goes
+//! behind it. That is always answered, and by a map: Redis allows it to every user and at any time,
+//! other than `PING`. An error before that map is the one of `SUBSCRIBE`, and by the map all
+//! confirmations have come.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -48,6 +55,7 @@ pub(super) struct Introduction<'a> {
     pub(super) credentials: &'a Credentials,
     pub(super) client_name: &'a str,
     pub(super) scripts: &'a [&'a str],
+    pub(super) channels: &'a [String],
 }
 
 /// The digest by which a script is called, `None` if the server would not load it.
@@ -59,8 +67,22 @@ enum Awaited {
     Hello,
     Auth,
     Script,
+    /// Of the `HELLO` behind `SUBSCRIBE`, or before that the error of `SUBSCRIBE`.
+    Subscribed,
     /// Of a command whose reply does not matter.
     Void,
+}
+
+/// What has become of the channels.
+#[derive(Debug, Default)]
+enum Subscription {
+    /// Nothing was asked for, or nothing could be.
+    #[default]
+    None,
+    /// `SUBSCRIBE` was sent; which channels the server has not confirmed.
+    Asked { unconfirmed: Vec<String> },
+    /// The server does not allow it.
+    Refused,
 }
 
 /// What one reply of the handshake leads to.
@@ -68,8 +90,9 @@ enum Awaited {
 pub(super) enum Progress {
     /// More replies are due.
     Pending,
-    /// The connection is ready; the digests of the scripts, in their order.
-    Done(Vec<Digest>),
+    /// The connection is ready; the digests of the scripts, in their order, and whether there are
+    /// channels and each is confirmed.
+    Done { digests: Vec<Digest>, subscribed: bool },
     /// The server cannot be used.
     Failed(LostCause),
 }
@@ -79,6 +102,7 @@ pub(super) enum Progress {
 pub(super) struct Handshake {
     awaited: VecDeque<Awaited>,
     digests: Vec<Digest>,
+    subscription: Subscription,
 }
 
 impl Handshake {
@@ -119,6 +143,16 @@ impl Handshake {
         }
     }
 
+    fn subscribe(&mut self, channels: &[String], out: &mut Vec<u8>) {
+        if channels.is_empty() {
+            return;
+        }
+        let names = channels.iter().map(String::as_bytes);
+        names.fold(Command::new(b"SUBSCRIBE"), Command::arg).write(out);
+        self.subscription = Subscription::Asked { unconfirmed: channels.to_vec() };
+        self.send(&Command::new(b"HELLO").arg(b"3"), Awaited::Subscribed, out);
+    }
+
     fn send(&mut self, command: &Command, awaited: Awaited, out: &mut Vec<u8>) {
         command.write(out);
         self.awaited.push_back(awaited);
@@ -139,10 +173,14 @@ impl Handshake {
             Awaited::Hello => self.on_hello(reply, introduction, out),
             Awaited::Auth => on_auth(reply),
             Awaited::Script => on_script(reply).map(|digest| self.digests.push(digest)),
+            Awaited::Subscribed => self.on_subscribed(reply),
         };
         match taken {
             Err(cause) => Progress::Failed(cause),
-            Ok(()) if self.awaited.is_empty() => Progress::Done(std::mem::take(&mut self.digests)),
+            Ok(()) if self.awaited.is_empty() => Progress::Done {
+                digests: std::mem::take(&mut self.digests),
+                subscribed: self.is_subscribed(),
+            },
             Ok(()) => Progress::Pending,
         }
     }
@@ -154,7 +192,11 @@ impl Handshake {
         out: &mut Vec<u8>,
     ) -> Result<(), LostCause> {
         if let Value::Map(server) = reply {
-            return if is_replica(server) { Err(LostCause::NotPrimary) } else { Ok(()) };
+            if is_replica(server) {
+                return Err(LostCause::NotPrimary);
+            }
+            self.subscribe(introduction.channels, out);
+            return Ok(());
         }
         let Value::Error(error) = reply else {
             return Err(LostCause::UnexpectedReply);
@@ -164,6 +206,42 @@ impl Handshake {
         }
         self.begin_in_resp2(introduction, out);
         Ok(())
+    }
+
+    fn on_subscribed(&mut self, reply: &Value) -> Result<(), LostCause> {
+        if let Value::Map(server) = reply {
+            return if is_replica(server) { Err(LostCause::NotPrimary) } else { Ok(()) };
+        }
+        let Value::Error(error) = reply else {
+            return Err(LostCause::UnexpectedReply);
+        };
+        let refused = refusal(error);
+        match (&self.subscription, refused) {
+            (Subscription::Asked { unconfirmed }, None | Some(LostCause::AuthRefused))
+                if !unconfirmed.is_empty() =>
+            {
+                // The connection serves without it, and its `HELLO` is still to be answered.
+                self.subscription = Subscription::Refused;
+                self.awaited.push_front(Awaited::Subscribed);
+                Ok(())
+            }
+            // Not the error of `SUBSCRIBE`, or one that may pass.
+            (_, refused) => Err(refused.unwrap_or(LostCause::UnexpectedReply)),
+        }
+    }
+
+    /// The server has confirmed a channel.
+    pub(super) fn on_confirmation(&mut self, channel: &[u8]) {
+        if let Subscription::Asked { unconfirmed } = &mut self.subscription {
+            unconfirmed.retain(|name| name.as_bytes() != channel);
+        }
+    }
+
+    const fn is_subscribed(&self) -> bool {
+        match &self.subscription {
+            Subscription::Asked { unconfirmed } => unconfirmed.is_empty(),
+            Subscription::None | Subscription::Refused => false,
+        }
     }
 }
 

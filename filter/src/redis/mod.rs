@@ -22,11 +22,13 @@ mod event;
 mod handshake;
 mod in_flight;
 mod options;
+mod push;
 mod resp;
+mod scripts;
 mod watch;
 
 pub use self::callout::{CALL_TIMEOUT, Callout, MAX_ANSWER_BYTES};
-pub use self::client::{Client, DEAD_AFTER, MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES};
+pub use self::client::{Client, DEAD_AFTER, MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES, MAX_PUSHES};
 pub use self::command::{Command, Request, ScriptCall, ScriptId};
 pub use self::connection::HANDSHAKE_TIMEOUT;
 pub use self::decoder::{Decoder, Limits};

@@ -16,6 +16,10 @@ pub struct Options {
     pub client_name: String,
     /// Lua sources to load on every connection; a [`super::ScriptId`] is an index in here.
     pub scripts: &'static [&'static str],
+    /// Channels to subscribe to on every connection. A server that speaks no RESP3 or does not
+    /// allow it is used without: [`super::Event::Ready`]. Must be empty where each call is a
+    /// connection of its own ([`super::Callout`]).
+    pub channels: Vec<String>,
     /// Time for a command.
     pub command_timeout: Duration,
 }
@@ -26,6 +30,7 @@ impl Default for Options {
             credentials: Credentials::default(),
             client_name: "meliproxy".to_owned(),
             scripts: &[],
+            channels: Vec::new(),
             command_timeout: COMMAND_TIMEOUT,
         }
     }
@@ -33,7 +38,7 @@ impl Default for Options {
 
 impl Options {
     pub(super) fn introduction(&self) -> Introduction<'_> {
-        let Self { credentials, client_name, scripts, .. } = self;
-        Introduction { credentials, client_name, scripts }
+        let Self { credentials, client_name, scripts, channels, .. } = self;
+        Introduction { credentials, client_name, scripts, channels }
     }
 }

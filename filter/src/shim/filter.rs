@@ -11,20 +11,21 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, BufferType, LogLevel};
 
-use super::host::{self, Headers, HostSharedData};
+use super::host::{self, EndOfCall, Headers, HostSharedData, ResponseHeaders};
 use super::link::Link;
 use crate::access_log;
 use crate::config::{Config, Transport};
 use crate::exchange::{Conclusion, Fate};
 use crate::http::Fields;
-use crate::metrics::{self, Kind};
+use crate::key::HashSeed;
+use crate::metrics::{self, Kind, Metric};
 use crate::plan::Plan;
-use crate::quota::{key::HashSeed, lease::Unspent, script};
+use crate::quota::lease::Unspent;
 use crate::redis::{Client, CloseCause, Credentials, Options, Password};
 use crate::rng::Rng;
 use crate::shared::SharedData;
 use crate::time::Now;
-use crate::worker::{Callback, ContextId, Effect, Place, Verdict, Worker};
+use crate::worker::{self, Callback, Calls, ContextId, Effect, Place, Verdict, Worker};
 
 thread_local! {
     /// The host's numbers of series, by name. The host makes a new one at each definition, so a series is defined once
@@ -46,8 +47,17 @@ struct Shared {
     worker: RefCell<Worker>,
     link: Link,
     metric_ids: Vec<Option<u32>>,
-    /// By request that was paused and goes on: what its response gets.
-    fields: RefCell<HashMap<u32, Fields>>,
+    rules_count: usize,
+    /// By request that was paused and goes on: what its response gets, and the calls that it is.
+    passed: RefCell<HashMap<u32, Passed>>,
+}
+
+/// What is kept of a request that passed, until its end.
+#[derive(Default)]
+struct Passed {
+    /// What its response gets.
+    fields: Fields,
+    calls: Calls,
 }
 
 impl Filter {
@@ -56,8 +66,10 @@ impl Filter {
     pub(super) fn configured(root: u32, length: usize) -> Result<Self, String> {
         let text = host::buffer(BufferType::PluginConfiguration, 0, length).unwrap_or_default();
         let config = Config::parse(&text).map_err(|problems| problems.to_string())?;
-        let names = config.rules.iter().map(|rule| rule.name.as_str());
-        let metric_ids = metric_ids(metrics::definitions(names));
+        let rules = config.rules.iter().map(|rule| rule.name.as_str());
+        let breakers = config.breakers.iter().map(|breaker| breaker.name.as_str());
+        let metric_ids = metric_ids(metrics::definitions(rules, breakers));
+        let rules_count = config.rules.len();
         let credentials = Credentials {
             username: host::environment("MELIPROXY_REDIS_USERNAME"),
             password: host::environment("MELIPROXY_REDIS_PASSWORD").map(Password::new),
@@ -67,7 +79,8 @@ impl Filter {
         let redis = config.redis.as_ref().map(|redis| {
             let options = Options {
                 credentials,
-                scripts: script::SOURCES,
+                scripts: worker::SCRIPTS,
+                channels: worker::channels(&config),
                 command_timeout: redis.timeout,
                 ..Options::default()
             };
@@ -76,15 +89,16 @@ impl Filter {
         let plan = Rc::new(Plan::new(config, HashSeed(of_process("hash-seed", host::random()))));
         let process = u64::from_le_bytes(of_process("process", host::random()));
         let worker = Worker::new(u64::from_le_bytes(host::random()), process, plan, redis);
-        let fields = RefCell::default();
-        let shared = Shared { root, worker: RefCell::new(worker), link, metric_ids, fields };
+        let (worker, passed) = (RefCell::new(worker), RefCell::default());
+        let shared = Shared { root, worker, link, metric_ids, rules_count, passed };
         shared.drain(Callback::Root);
         Ok(Self { shared: Rc::new(shared) })
     }
 
     pub(super) fn request(&self, context: u32) -> Request {
         let shared = Rc::clone(&self.shared);
-        Request { context: ContextId(context), shared, place: None, fields: Fields::new() }
+        let (context, passed) = (ContextId(context), Passed::default());
+        Request { context, shared, place: None, ended: false, passed }
     }
 
     pub(super) fn on_tick(&self) {
@@ -168,13 +182,14 @@ impl Shared {
                     calls.wake();
                 }
             }
-            Effect::Release(context, Conclusion { fate, entry }) => {
+            Effect::Release(context, Conclusion { fate, entry }, calls) => {
                 if callback == Callback::Root && host::act_on(context.0) {
                     tell_access_log(entry);
                     match fate {
                         Fate::Pass(fields) => {
-                            if !fields.is_empty() {
-                                self.fields.borrow_mut().insert(context.0, fields);
+                            if !fields.is_empty() || !calls.is_empty() {
+                                let passed = Passed { fields, calls };
+                                self.passed.borrow_mut().insert(context.0, passed);
                             }
                             host::resume_request();
                         }
@@ -200,8 +215,8 @@ impl Shared {
         }
     }
 
-    fn metric_id(&self, metric: usize) -> Option<u32> {
-        self.metric_ids.get(metric).copied().flatten()
+    fn metric_id(&self, metric: Metric) -> Option<u32> {
+        self.metric_ids.get(metrics::index(metric, self.rules_count)).copied().flatten()
     }
 
     fn open_connection(&self) {
@@ -238,17 +253,19 @@ pub(super) struct Request {
     shared: Rc<Shared>,
     /// Set once the request was paused.
     place: Option<Place>,
-    /// What its response gets, if it was let go at once.
-    fields: Fields,
+    /// Whether the request was over with its header.
+    ended: bool,
+    /// What there is of it, unless it was paused.
+    passed: Passed,
 }
 
 impl Request {
-    /// What its response gets.
-    fn take_fields(&mut self) -> Fields {
+    /// Has `look` see what is kept of it since it passed.
+    fn with_passed<T>(&mut self, look: impl FnOnce(&mut Passed) -> T) -> Option<T> {
         if self.place.is_some() {
-            self.shared.fields.borrow_mut().remove(&self.context.0).unwrap_or_default()
+            self.shared.passed.borrow_mut().get_mut(&self.context.0).map(look)
         } else {
-            std::mem::take(&mut self.fields)
+            Some(look(&mut self.passed))
         }
     }
 }
@@ -256,7 +273,8 @@ impl Request {
 impl Context for Request {}
 
 impl HttpContext for Request {
-    fn on_http_request_headers(&mut self, _count: usize, _end: bool) -> Action {
+    fn on_http_request_headers(&mut self, _count: usize, end: bool) -> Action {
+        self.ended = end;
         #[cfg(feature = "fault-injection")]
         crash_if_asked();
         let (path, verdict) = {
@@ -269,8 +287,8 @@ impl HttpContext for Request {
             host::set_path(&path);
         }
         self.shared.drain(Callback::Request);
-        let Conclusion { fate, entry } = match verdict {
-            Verdict::Conclude(conclusion) => conclusion,
+        let (Conclusion { fate, entry }, calls) = match verdict {
+            Verdict::Conclude(conclusion, calls) => (conclusion, calls),
             Verdict::Pause(place) => {
                 self.place = Some(place);
                 return Action::Pause;
@@ -279,7 +297,7 @@ impl HttpContext for Request {
         tell_access_log(entry);
         match fate {
             Fate::Pass(fields) => {
-                self.fields = fields;
+                self.passed = Passed { fields, calls };
                 Action::Continue
             }
             Fate::Refuse(reply) => {
@@ -290,18 +308,33 @@ impl HttpContext for Request {
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {
-        for (name, value) in self.take_fields() {
-            host::set_response_field(name, &value);
-        }
+        let shared = Rc::clone(&self.shared);
+        self.with_passed(|Passed { fields, calls }| {
+            for (name, value) in fields.drain(..) {
+                host::set_response_field(name, &value);
+            }
+            if calls.wants_response() {
+                shared.worker.borrow_mut().on_response(host::now(), calls, &mut ResponseHeaders);
+            }
+        });
         Action::Continue
     }
 }
 
 impl Drop for Request {
     fn drop(&mut self) {
-        if let Some(place) = self.place {
-            self.take_fields();
-            self.shared.worker.borrow_mut().on_request_done(self.context, place);
+        let Shared { worker, passed, .. } = &*self.shared;
+        let passed = if let Some(place) = self.place {
+            worker.borrow_mut().on_request_done(self.context, place);
+            passed.borrow_mut().remove(&self.context.0).unwrap_or_default()
+        } else {
+            std::mem::take(&mut self.passed)
+        };
+        let calls = passed.calls;
+        if !calls.is_empty() {
+            let (ended, end, shared) = (self.ended, &mut EndOfCall, &mut HostSharedData);
+            worker.borrow_mut().on_calls_done(&calls, ended, end, shared);
+            self.shared.drain(Callback::End);
         }
     }
 }

@@ -8,11 +8,13 @@ use std::time::Duration;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, Status};
 
+use crate::breaker::outcome::CallView;
 use crate::http::{LocalReply, RequestView};
 use crate::metrics::Kind;
 use crate::quota::fields;
 use crate::shared::{Conflict, SharedData, Version};
 use crate::time::{Instant, Now, UnixTime};
+use crate::worker::ResponseView;
 
 /// Both clocks, now.
 #[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the one reader of clocks")]
@@ -133,7 +135,7 @@ pub(super) fn resume_request() {
 
 /// Answers the request of the current context.
 pub(super) fn reply(reply: &LocalReply) {
-    let headers = reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let headers = reply.headers.iter().map(|(name, value)| (&**name, value.as_str())).collect();
     let _ = hostcalls::send_http_response(u32::from(reply.status), headers, Some(&reply.body));
 }
 
@@ -192,6 +194,53 @@ impl RequestView for Headers {
 
     fn source_address(&mut self) -> Option<Vec<u8>> {
         property(&["source", "address"])
+    }
+}
+
+/// The call of the current request, of which the response has begun or all is over.
+pub(super) struct EndOfCall;
+
+impl EndOfCall {
+    /// A whole number of the response.
+    fn number(name: &str) -> Option<u64> {
+        property(&["response", name])?.try_into().ok().map(u64::from_le_bytes)
+    }
+}
+
+impl CallView for EndOfCall {
+    fn code(&mut self) -> Option<u16> {
+        Self::number("code")?.try_into().ok()
+    }
+
+    fn flags(&mut self) -> u64 {
+        Self::number("flags").unwrap_or_default()
+    }
+
+    fn code_details(&mut self) -> Option<Vec<u8>> {
+        property(&["response", "code_details"])
+    }
+}
+
+/// The response that is being read. At the end of a request its header is gone, and the SDK would panic.
+pub(super) struct ResponseHeaders;
+
+impl CallView for ResponseHeaders {
+    fn code(&mut self) -> Option<u16> {
+        EndOfCall.code()
+    }
+
+    fn flags(&mut self) -> u64 {
+        EndOfCall.flags()
+    }
+
+    fn code_details(&mut self) -> Option<Vec<u8>> {
+        EndOfCall.code_details()
+    }
+}
+
+impl ResponseView for ResponseHeaders {
+    fn retry_after(&mut self) -> Option<Vec<u8>> {
+        hostcalls::get_map_value_bytes(MapType::HttpResponseHeaders, "retry-after").ok().flatten()
     }
 }
 

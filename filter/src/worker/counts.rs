@@ -2,25 +2,28 @@
 
 use super::effect::Effect;
 use crate::exchange::Tally;
-use crate::metrics::{self, Metric};
+use crate::metrics::Metric;
 
-/// Counters by their place, with what is to be added to them. There are only a few in one callback.
+/// Counters with what is to be added to them. There are only a few in one callback.
 #[derive(Debug, Default)]
-pub(super) struct Counts(Vec<(usize, u64)>);
+pub(super) struct Counts(Vec<(Metric, u64)>);
 
 impl Counts {
     pub(super) fn pop(&mut self) -> Option<Effect> {
-        self.0.pop().map(|(place, amount)| Effect::Add(place, amount))
+        self.0.pop().map(|(metric, amount)| Effect::Add(metric, amount))
+    }
+
+    pub(super) fn add(&mut self, metric: Metric, amount: u64) {
+        match self.0.iter_mut().find(|(known, _)| *known == metric) {
+            Some((_, sum)) => *sum = sum.saturating_add(amount),
+            None => self.0.push((metric, amount)),
+        }
     }
 }
 
 impl Tally for Counts {
     fn count(&mut self, metric: Metric) {
-        let place = metrics::index(metric);
-        match self.0.iter_mut().find(|(known, _)| *known == place) {
-            Some((_, amount)) => *amount = amount.saturating_add(1),
-            None => self.0.push((place, 1)),
-        }
+        self.add(metric, 1);
     }
 }
 
@@ -36,7 +39,7 @@ mod tests {
         counts.count(Metric::RedisConnects);
         let mut told: Vec<_> = std::iter::from_fn(|| counts.pop()).collect();
         told.sort_by_key(|effect| format!("{effect:?}"));
-        let add = |metric, amount| Effect::Add(metrics::index(metric), amount);
+        let add = Effect::Add;
         assert_eq!(told, [add(Metric::RedisConnects, 2), add(Metric::RedisDisconnects, 1)]);
         assert_eq!(counts.pop(), None);
     }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use super::breakers::Calls;
 use crate::exchange::Conclusion;
+use crate::metrics::Metric;
 
 /// Names one HTTP request of this VM, as the host does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -12,6 +14,11 @@ pub struct ContextId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place(pub(super) usize);
 
+impl Place {
+    /// Of a request that does not wait for quotas.
+    pub(super) const NONE: Self = Self(usize::MAX);
+}
+
 /// Where the driver is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Callback {
@@ -19,13 +26,15 @@ pub enum Callback {
     Root,
     /// In a callback of one request: others must not be touched, nor streams opened.
     Request,
+    /// At the end of one request: nothing must be done but count.
+    End,
 }
 
 /// What becomes of a request that has just arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It goes on or is answered, at once.
-    Conclude(Conclusion),
+    /// It goes on, as these calls, or is answered, at once.
+    Conclude(Conclusion, Calls),
     /// It waits; an effect will name its context. The place is for [`super::Worker::on_request_done`].
     Pause(Place),
 }
@@ -39,12 +48,12 @@ pub enum Effect {
     DropStream,
     /// Send bytes on the stream.
     Send(Vec<u8>),
-    /// Let a paused request go on, or answer it.
-    Release(ContextId, Conclusion),
-    /// Add to a counter (its place in [`crate::metrics::definitions`]).
-    Add(usize, u64),
-    /// Set a gauge or record a value in a histogram (its place likewise).
-    Record(usize, u64),
+    /// Let a paused request go on, as these calls, or answer it.
+    Release(ContextId, Conclusion, Calls),
+    /// Add to a counter.
+    Add(Metric, u64),
+    /// Set a gauge or record a value in a histogram.
+    Record(Metric, u64),
     /// Call [`super::Worker::on_tick`] from now on about this often.
     TickEvery(Duration),
     /// Write a line into the log: something is wrong.

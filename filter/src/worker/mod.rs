@@ -4,6 +4,7 @@
 //! method, and drains [`Worker::poll_effect`] until it returns `None`. Effects that act on another context than the
 //! calling one come out in root callbacks alone, and at most [`MOST_RELEASES`] requests are let go in one of them.
 
+mod breakers;
 mod counts;
 mod effect;
 mod health;
@@ -14,7 +15,10 @@ mod waiting;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
+use self::breakers::Held;
+pub use self::breakers::{Calls, ResponseView};
 use self::counts::Counts;
 pub use self::effect::{Callback, ContextId, Effect, Place, Verdict};
 use self::health::Health;
@@ -23,13 +27,18 @@ use self::store::{failure, live};
 use self::ticks::Ticks;
 pub use self::waiting::MOST_WAITING;
 use self::waiting::Waiting;
+use crate::breaker::board::{Board, Key};
+use crate::breaker::script as breaker_script;
+use crate::config::{Breaker, Config, Scope, Transport};
 use crate::exchange::{Exchange, Tally, conclude_by_config};
 use crate::http::RequestView;
-use crate::metrics::{self, Metric};
+use crate::metrics::Metric;
 use crate::plan::Plan;
 use crate::quota::lease::{Leases, Unspent};
 use crate::quota::refusals::Refusals;
-use crate::redis::{Client, CloseCause};
+use crate::quota::script as quota_script;
+use crate::redis::{Client, CloseCause, ScriptId};
+use crate::rng::Rng;
 use crate::roster;
 use crate::shared::SharedData;
 use crate::time::{Instant, Now};
@@ -37,6 +46,24 @@ use crate::time::{Instant, Now};
 /// Requests let go in one callback of the host. Above about 300 the host's stack overflows and the VM dies, since it
 /// runs what follows from each release nested in the one before.
 pub const MOST_RELEASES: usize = 64;
+
+/// The scripts that a client of Redis has to load for a worker.
+pub const SCRIPTS: &[&str] = {
+    let [quota, give_back] = quota_script::SOURCES;
+    &[quota, give_back, breaker_script::SOURCE]
+};
+
+/// The channels that a client of Redis has to subscribe to for a worker of `config`.
+#[must_use]
+pub fn channels(config: &Config) -> Vec<String> {
+    let redis = config.redis.as_ref().filter(|redis| redis.transport == Transport::Stream);
+    let is_fleet = |breaker: &Breaker| breaker.scope == Scope::Fleet;
+    let redis = redis.filter(|_| config.breakers.iter().any(is_fleet));
+    redis.map(|redis| breaker_script::channel(&redis.namespace)).into_iter().collect()
+}
+
+/// Place of the breakers' script among [`SCRIPTS`].
+const BREAKER_SCRIPT: ScriptId = ScriptId(2);
 
 /// The state of one worker.
 #[derive(Debug)]
@@ -49,13 +76,20 @@ pub struct Worker {
     waiting: Waiting,
     /// The processes that count together; none without Redis.
     peers: Option<Peers>,
+    board: Board,
+    breaker_calls: breaker_script::Calls,
+    /// Requests that wait for breakers.
+    held: Held,
+    /// Whether Redis tells of changes.
+    is_told: bool,
+    rng: Rng,
     releases: VecDeque<Effect>,
     /// Effects that are possible in every callback.
     effects: VecDeque<Effect>,
     counts: Counts,
     /// Effects on the stream itself, for root callbacks alone.
     stream_effects: VecDeque<Effect>,
-    now: Instant,
+    now: Now,
     callback: Callback,
     released_count: usize,
     ticks: Ticks,
@@ -75,6 +109,14 @@ impl Worker {
     pub fn new(id: u64, process: u64, plan: Rc<Plan>, redis: Option<Client>) -> Self {
         let config = plan.config().redis.as_ref();
         let peers = config.map(|redis| Peers::new(&redis.namespace, process));
+        let (breakers, mut rng) = (plan.breakers(), Rng::with_seed(id));
+        let breaker_calls = breaker_script::Calls::new(
+            BREAKER_SCRIPT,
+            config.map_or("", |redis| &redis.namespace),
+            process,
+            &breakers,
+        );
+        let board = Board::new(breakers, process, plan.seed(), Rng::with_seed(rng.next_u64()));
         Self {
             id,
             plan,
@@ -83,11 +125,16 @@ impl Worker {
             leases: Leases::default(),
             waiting: Waiting::default(),
             peers,
+            board,
+            breaker_calls,
+            held: Held::default(),
+            is_told: false,
+            rng,
             releases: VecDeque::new(),
             effects: VecDeque::new(),
             counts: Counts::default(),
             stream_effects: VecDeque::new(),
-            now: Instant::default(),
+            now: Now::default(),
             callback: Callback::Root,
             released_count: 0,
             ticks: Ticks::default(),
@@ -100,7 +147,7 @@ impl Worker {
 
     /// Says that a callback of the host has begun.
     pub const fn begin_callback(&mut self, now: Now, callback: Callback) {
-        self.now = now.mono;
+        self.now = now;
         self.callback = callback;
         self.ticks.on_callback();
         self.released_count = 0;
@@ -108,6 +155,9 @@ impl Worker {
 
     /// The next thing to do in this callback.
     pub fn poll_effect(&mut self) -> Option<Effect> {
+        if self.callback == Callback::End {
+            return self.counts.pop().or_else(|| self.tick_as_needed());
+        }
         let in_root = self.callback == Callback::Root;
         // Before what is sent: that is for the stream just opened.
         let on_stream = if in_root { self.stream_effects.pop_front() } else { None };
@@ -138,11 +188,11 @@ impl Worker {
         let opening = self.plan.open(view);
         let counts = &mut self.counts;
         let verdict = match conclude_by_config(&opening, &self.plan, counts) {
-            Some(conclusion) => Verdict::Conclude(conclusion),
+            Some(conclusion) => Verdict::Conclude(conclusion, Calls::default()),
             None => {
                 let would_refuse = opening.would_refuse.first().copied();
                 let exchange = Exchange::new(now, opening.checks, would_refuse);
-                self.begin(now, context, exchange, shared)
+                self.begin(now, context, exchange, opening.breakers, shared)
             }
         };
         (opening.rewritten_path, verdict)
@@ -153,6 +203,7 @@ impl Worker {
         self.serves = true;
         if self.health.standing() == Some(roster::Standing::Connected) {
             self.counts.count(Metric::RedisConnects);
+            self.join_fleet();
         }
     }
 
@@ -161,36 +212,52 @@ impl Worker {
         now: Now,
         context: ContextId,
         exchange: Exchange,
+        breakers: Vec<Key>,
         shared: &mut dyn SharedData,
     ) -> Verdict {
+        // Nothing is counted of what is refused anyway.
+        if !exchange.checks().is_empty()
+            && let Some(conclusion) = self.conclude_by_breaker(now, &breakers, shared)
+        {
+            return Verdict::Conclude(conclusion, Calls::default());
+        }
         let (plan, leases, counts) = (&self.plan, &mut self.leases, &mut self.counts);
         let here = exchange.conclude_here(now, plan, leases, &mut self.refusals, counts);
-        if let Some(conclusion) = here {
-            return Verdict::Conclude(conclusion);
-        }
-        if let Some(redis) = &self.redis {
+        let conclusion = if let Some(conclusion) = here {
+            conclusion
+        } else if let Some(redis) = &self.redis {
             let Some(failure) = self.waiting.refuses().or_else(|| failure(redis.admits())) else {
-                let place = self.waiting.join(context, exchange);
+                let place = self.waiting.join(context, exchange, breakers);
                 self.ask(now, None, shared);
                 return Verdict::Pause(place);
             };
             counts.count(Metric::RedisFailures(failure));
             let live = live(self.peers.as_ref());
-            let conclusion = exchange.conclude_without_store(now, live, plan, shared, counts);
-            return Verdict::Conclude(conclusion);
+            exchange.conclude_without_store(now, live, plan, shared, counts)
+        } else {
+            exchange.conclude_by_process(now, plan, shared, counts)
+        };
+        let passed = self.pass(now, context, &breakers, (conclusion, Duration::ZERO), shared);
+        self.after_board(now, shared);
+        self.transmit();
+        match passed {
+            Some((conclusion, calls)) => Verdict::Conclude(conclusion, calls),
+            None => Verdict::Pause(Place::NONE),
         }
-        Verdict::Conclude(exchange.conclude_by_process(now, plan, shared, counts))
     }
 
     /// A request that was paused at `place` is over, whatever became of it.
     pub fn on_request_done(&mut self, context: ContextId, place: Place) {
         self.waiting.leave(context, place);
+        if self.held.remove(&context.0).is_some() {
+            self.board.forget(context.0);
+        }
     }
 
     /// Requests that wait for Redis now, those included whose client has gone.
     #[must_use]
     pub fn waiting_count(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len().saturating_add(self.held.len())
     }
 
     /// Bytes have come from Redis.
@@ -215,12 +282,14 @@ impl Worker {
         if let Some(redis) = &mut self.redis {
             redis.handle_timeout(now.mono);
         }
+        self.board.on_time(now, shared);
         self.after_redis(now, shared);
         self.announce(now);
         self.give_back(now);
         let renewed_at = self.renewed_at;
         if renewed_at.is_none_or(|at| now.mono.saturating_since(at) >= roster::RENEW_EVERY) {
             self.renew(now, shared);
+            self.renew_breakers(now, shared);
         }
     }
 
@@ -245,7 +314,7 @@ impl Worker {
     }
 
     fn record(&mut self, metric: Metric, value: u64) {
-        self.effects.push_back(Effect::Record(metrics::index(metric), value));
+        self.effects.push_back(Effect::Record(metric, value));
     }
 
     /// Hands the news to `health`, says what is to be said, and tells the roster if the standing has changed.
@@ -259,6 +328,7 @@ impl Worker {
         self.effects.extend(news(&mut self.health));
         if self.health.standing() != before {
             self.renew(now, shared);
+            self.join_or_leave_fleet(now, shared);
         }
     }
 
@@ -274,7 +344,8 @@ impl Worker {
 
     fn tick_as_needed(&mut self) -> Option<Effect> {
         let due = self.redis.as_ref().and_then(Client::poll_timeout);
-        let due_after = due.map(|at| at.saturating_since(self.now));
+        let due = due.into_iter().chain(self.board.poll_timeout()).min();
+        let due_after = due.map(|at| at.saturating_since(self.now.mono));
         self.ticks.adapt(!self.releases.is_empty(), due_after)
     }
 }

@@ -7,6 +7,7 @@ use super::effect::{ContextId, Effect};
 use super::health::Health;
 use super::peers::Peers;
 use super::waiting::Waiter;
+use crate::breaker::board::Key;
 use crate::config::Transport;
 use crate::exchange::{Conclusion, Tally};
 use crate::metrics::{Failure, Metric};
@@ -28,14 +29,30 @@ impl Worker {
             match event {
                 Event::Connect => self.stream_effects.push_back(Effect::OpenStream),
                 Event::Disconnect => self.stream_effects.push_back(Effect::DropStream),
-                Event::Ready => self.on_ready(now, shared),
+                Event::Ready { subscribed } => self.on_ready(now, subscribed, shared),
                 Event::Lost { cause } => self.on_lost(now, &cause.to_string(), shared),
                 Event::Reply { ticket: TICKET, value, elapsed } => {
                     let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
                     self.record(Metric::RedisLatency, micros);
                     self.on_answer(now, &value, elapsed, shared);
                 }
+                Event::Reply { ticket, value, .. } if Self::is_of_breakers(ticket) => {
+                    self.on_breaker_answer(now, ticket, Some(&value), shared);
+                    self.check_up(now, shared, |health| {
+                        if matches!(value, Value::Error(_)) {
+                            health.on_error(now.mono, &value)
+                        } else {
+                            health.on_answer(now.mono)
+                        }
+                    });
+                }
                 Event::Reply { ticket, value, .. } => self.on_peers(now, ticket, &value),
+                Event::Failed { ticket, cause } if Self::is_of_breakers(ticket) => {
+                    self.on_breaker_answer(now, ticket, None, shared);
+                    if cause == redis::Failure::Deadline {
+                        self.check_up(now, shared, |health| health.on_late(now.mono));
+                    }
+                }
                 Event::Failed { ticket, .. } if ticket != TICKET => {}
                 Event::Failed { cause, .. } => {
                     let failure = match cause {
@@ -45,10 +62,13 @@ impl Worker {
                     failed = Some(failure);
                     self.on_failure(now, failure, shared);
                 }
-                // Nothing has been subscribed to.
+                // The one channel there is.
+                Event::Message { payload, .. } => self.board.on_message(now, &payload, shared),
+                // Nothing else is pushed.
                 Event::Push(_) => {}
             }
         }
+        self.after_board(now, shared);
         self.ask(now, failed, shared);
     }
 
@@ -67,7 +87,7 @@ impl Worker {
         self.transmit();
     }
 
-    fn transmit(&mut self) {
+    pub(super) fn transmit(&mut self) {
         if let Some(bytes) = self.redis.as_mut().and_then(Client::poll_transmit) {
             self.effects.push_back(Effect::Send(bytes));
         }
@@ -106,7 +126,8 @@ impl Worker {
         }
     }
 
-    fn on_ready(&mut self, now: Now, shared: &mut dyn SharedData) {
+    fn on_ready(&mut self, now: Now, subscribed: bool, shared: &mut dyn SharedData) {
+        self.is_told = subscribed;
         // Envoy's main thread cannot open a stream, but it can make calls.
         let redis = self.plan.config().redis.as_ref();
         self.serves |= redis.is_some_and(|redis| redis.transport == Transport::Stream);
@@ -137,19 +158,21 @@ impl Worker {
             return;
         };
         for grant in &grants {
-            if let Some((_, exchange)) = waiters.get(grant.request)
+            if let Some(waiter) = waiters.get(grant.request)
                 && let Some(decision) = decisions.get(grant.request)
             {
-                exchange.take_lease(grant, decision, &mut self.leases);
+                waiter.exchange.take_lease(grant, decision, &mut self.leases);
             }
         }
         for shortage in question.shortages(&decisions) {
             self.refusals.remember(now.mono, shortage, took);
         }
-        let (plan, counts) = (&self.plan, &mut self.counts);
-        for ((context, exchange), decision) in waiters.into_iter().zip(decisions) {
-            let conclusion = exchange.conclude_by_redis(now, &decision, plan, counts);
-            self.releases.extend(release(context, conclusion));
+        for (waiter, decision) in waiters.into_iter().zip(decisions) {
+            let Waiter { context, exchange, breakers } = waiter;
+            let waited = exchange.waited(now);
+            let conclusion =
+                exchange.conclude_by_redis(now, &decision, &self.plan, &mut self.counts);
+            self.release(now, context, &breakers, (conclusion, waited), shared);
         }
         self.check_up(now, shared, |health| health.on_answer(now.mono));
     }
@@ -170,19 +193,29 @@ impl Worker {
         failure: Failure,
         shared: &mut dyn SharedData,
     ) {
-        let (plan, counts) = (&self.plan, &mut self.counts);
         let live = live(self.peers.as_ref());
-        for (context, exchange) in waiters {
-            counts.count(Metric::RedisFailures(failure));
-            let conclusion = exchange.conclude_without_store(now, live, plan, shared, counts);
-            self.releases.extend(release(context, conclusion));
+        for Waiter { context, exchange, breakers } in waiters {
+            self.counts.count(Metric::RedisFailures(failure));
+            let (waited, counts) = (exchange.waited(now), &mut self.counts);
+            let conclusion = exchange.conclude_without_store(now, live, &self.plan, shared, counts);
+            self.release(now, context, &breakers, (conclusion, waited), shared);
         }
     }
-}
 
-/// What lets a waiting request go; nothing if its client has gone.
-fn release(context: Option<ContextId>, conclusion: Conclusion) -> Option<Effect> {
-    Some(Effect::Release(context?, conclusion))
+    /// Lets a request go that waited for quotas, unless its client has gone or breakers hold it.
+    fn release(
+        &mut self,
+        now: Now,
+        context: Option<ContextId>,
+        breakers: &[Key],
+        concluded: (Conclusion, Duration),
+        shared: &mut dyn SharedData,
+    ) {
+        let Some(context) = context else { return };
+        if let Some((conclusion, calls)) = self.pass(now, context, breakers, concluded, shared) {
+            self.releases.push_back(Effect::Release(context, conclusion, calls));
+        }
+    }
 }
 
 /// How many processes share the limits while each counts for itself.

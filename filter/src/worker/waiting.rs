@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use slab::Slab;
 
 use super::effect::{ContextId, Place};
+use crate::breaker::board::Key;
 use crate::exchange::Exchange;
 use crate::metrics::Failure;
 use crate::quota::lease::Ahead;
@@ -20,8 +21,15 @@ use crate::time::Instant;
 /// takes in within a command's deadline.
 pub const MOST_WAITING: usize = 4096;
 
-/// An exchange, and the request that waits for it: none once its client has gone, but what was asked for counts.
-pub(super) type Waiter = (Option<ContextId>, Exchange);
+/// An exchange, and the request that waits for it.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    /// None once its client has gone, but what was asked for counts.
+    pub(super) context: Option<ContextId>,
+    pub(super) exchange: Exchange,
+    /// The breakers that it falls under.
+    pub(super) breakers: Vec<Key>,
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
@@ -42,8 +50,13 @@ impl Waiting {
     }
 
     /// Puts an exchange at the end of the line.
-    pub(super) fn join(&mut self, context: ContextId, exchange: Exchange) -> Place {
-        let place = self.waiters.insert((Some(context), exchange));
+    pub(super) fn join(
+        &mut self,
+        context: ContextId,
+        exchange: Exchange,
+        breakers: Vec<Key>,
+    ) -> Place {
+        let place = self.waiters.insert(Waiter { context: Some(context), exchange, breakers });
         self.line.push_back(place);
         Place(place)
     }
@@ -51,10 +64,10 @@ impl Waiting {
     /// Whoever waited at `place` has gone.
     pub(super) fn leave(&mut self, context: ContextId, place: Place) {
         // By now the place may be another's.
-        if let Some((waiting, _)) =
-            self.waiters.get_mut(place.0).filter(|(waiting, _)| *waiting == Some(context))
+        if let Some(waiter) =
+            self.waiters.get_mut(place.0).filter(|waiter| waiter.context == Some(context))
         {
-            *waiting = None;
+            waiter.context = None;
         }
     }
 
@@ -65,10 +78,11 @@ impl Waiting {
             return None;
         }
         self.forget_the_gone();
-        let head = self.line.iter().take(MOST_REQUESTS).filter_map(|place| {
-            let (_, exchange) = self.waiters.get(*place)?;
-            Some(exchange)
-        });
+        let head = self
+            .line
+            .iter()
+            .take(MOST_REQUESTS)
+            .filter_map(|place| Some(&self.waiters.get(*place)?.exchange));
         let since = head.clone().next()?.began_at();
         let (question, request) = Question::of(head.map(Exchange::checks), ahead);
         let members = self.line.drain(..question.requests_count()).collect();
@@ -87,7 +101,7 @@ impl Waiting {
     fn forget_the_gone(&mut self) {
         let waiters = &mut self.waiters;
         self.line.retain(|place| {
-            let stays = waiters.get(*place).is_some_and(|(context, _)| context.is_some());
+            let stays = waiters.get(*place).is_some_and(|waiter| waiter.context.is_some());
             if !stays {
                 waiters.try_remove(*place);
             }
@@ -108,21 +122,21 @@ mod tests {
     }
 
     fn contexts(waiters: &[Waiter]) -> Vec<Option<u32>> {
-        waiters.iter().map(|(context, _)| context.map(|context| context.0)).collect()
+        waiters.iter().map(|waiter| waiter.context.map(|context| context.0)).collect()
     }
 
     #[test]
     fn what_comes_while_a_question_is_on_its_way_goes_into_the_next() {
         let mut waiting = Waiting::default();
         assert!(waiting.next_question(&mut Exact).is_none());
-        waiting.join(ContextId(1), exchange(1));
+        waiting.join(ContextId(1), exchange(1), Vec::new());
         assert!(
             waiting
                 .next_question(&mut Exact)
                 .is_some_and(|(_, since)| since == Instant::from_micros(1))
         );
-        waiting.join(ContextId(2), exchange(2));
-        waiting.join(ContextId(3), exchange(3));
+        waiting.join(ContextId(2), exchange(2), Vec::new());
+        waiting.join(ContextId(3), exchange(3), Vec::new());
         assert!(waiting.next_question(&mut Exact).is_none());
         let (question, waiters) = waiting.take().unwrap();
         assert_eq!((question.requests_count(), contexts(&waiters)), (1, vec![Some(1)]));
@@ -140,10 +154,10 @@ mod tests {
     #[test]
     fn who_has_gone_is_not_asked_about_but_keeps_the_place_if_already_asked() {
         let mut waiting = Waiting::default();
-        let first = waiting.join(ContextId(1), exchange(1));
+        let first = waiting.join(ContextId(1), exchange(1), Vec::new());
         assert!(waiting.next_question(&mut Exact).is_some());
-        let second = waiting.join(ContextId(2), exchange(2));
-        waiting.join(ContextId(3), exchange(3));
+        let second = waiting.join(ContextId(2), exchange(2), Vec::new());
+        waiting.join(ContextId(3), exchange(3), Vec::new());
         waiting.leave(ContextId(1), first);
         waiting.leave(ContextId(2), second);
         assert_eq!(contexts(&waiting.take().unwrap().1), [None]);
@@ -151,7 +165,7 @@ mod tests {
         assert_eq!(contexts(&waiting.take().unwrap().1), [Some(3)]);
         assert_eq!(waiting.len(), 0);
         // The place is another's by now.
-        let again = waiting.join(ContextId(4), exchange(4));
+        let again = waiting.join(ContextId(4), exchange(4), Vec::new());
         waiting.leave(ContextId(1), again);
         assert!(waiting.next_question(&mut Exact).is_some());
         assert_eq!(contexts(&waiting.take().unwrap().1), [Some(4)]);
@@ -162,7 +176,7 @@ mod tests {
         let mut waiting = Waiting::default();
         for _ in 0..MOST_WAITING {
             assert_eq!(waiting.refuses(), None);
-            waiting.join(ContextId(1), exchange(0));
+            waiting.join(ContextId(1), exchange(0), Vec::new());
         }
         assert_eq!(waiting.refuses(), Some(Failure::Overloaded));
         assert!(waiting.next_question(&mut Exact).is_some());

@@ -27,15 +27,23 @@ fn any_value() -> impl Strategy<Value = Value> {
             "month",
             "header:a",
             "token_bucket",
-            "203.0.113.0/24"
+            "203.0.113.0/24",
+            "5xx",
+            "route",
+            "open",
+            "fleet"
         ])
         .prop_map(Value::from),
     ];
     leaf.prop_recursive(2, 8, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::btree_map("(name|path|limit|burst|match|header|.{0,3})", inner, 0..4)
-                .prop_map(|members| Value::Object(members.into_iter().collect())),
+            prop::collection::btree_map(
+                "(name|path|limit|burst|match|header|trip|force|slow_after|.{0,3})",
+                inner,
+                0..4
+            )
+            .prop_map(|members| Value::Object(members.into_iter().collect())),
         ]
     })
 }

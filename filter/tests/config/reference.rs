@@ -9,7 +9,7 @@ use boon::{Compiler, SchemaIndex, Schemas};
 use meliproxy::config::reference;
 use serde_json::{Value, json};
 
-use super::{full, parse, with, without};
+use super::{SHIPPED, full, parse, with, without};
 
 const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../envoy/meliproxy.schema.json");
 const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
@@ -125,6 +125,16 @@ fn every_key_has_a_place_in_the_full_file() {
 }
 
 #[test]
+fn the_first_example_of_the_reference_is_the_shipped_file_and_a_breaker() {
+    let reference = fs::read_to_string(REFERENCE).unwrap();
+    let example = reference.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+    let mut example: Value = serde_json::from_str(example).unwrap();
+    assert_eq!(parse(&example).breakers.len(), 1);
+    example.as_object_mut().unwrap().remove("breakers");
+    assert_eq!(example, serde_json::from_str::<Value>(SHIPPED).unwrap());
+}
+
+#[test]
 fn an_editor_sees_most_mistakes() {
     assert_eq!(schema_problems(&full()), None);
     for (pointer, value) in [
@@ -157,6 +167,20 @@ fn an_editor_sees_most_mistakes() {
         ("/quotas/0/on_store_failure", json!("open")),
         ("/quotas/0/shadow", json!("true")),
         ("/quotas/0/enforce_percent", json!(101)),
+        ("/quotas/0/refusal/headers", json!({"a b": "c"})),
+        ("/quotas/0/refusal/headers", json!({"a": " b"})),
+        ("/breakers/0/by", json!(["client_address"])),
+        ("/breakers/0/trip", json!({})),
+        ("/breakers/0/trip", json!({"slow_percent": 1})),
+        ("/breakers/0/trip", json!({"consecutive_failures": 1, "slow_after": "1s"})),
+        ("/breakers/0/trip/failure_percent", json!(0)),
+        ("/breakers/0/failure_statuses", json!(["3xx"])),
+        ("/breakers/0/failure_statuses", json!([200])),
+        ("/breakers/0/failure_statuses", json!([])),
+        ("/breakers/0/open_for", json!("1d")),
+        ("/breakers/0/probes", json!(0)),
+        ("/breakers/0/shadow", json!(true)),
+        ("/breakers/0/scope", json!("worker")),
     ] {
         assert!(schema_problems(&with(pointer, value.clone())).is_some(), "{pointer}: {value}");
     }

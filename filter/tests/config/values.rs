@@ -169,7 +169,7 @@ fn what_is_needed_and_missing_is_named() {
 
 #[test]
 fn an_unknown_key_is_refused_with_the_known_ones() {
-    const TOP: &str = r#""version", "redis", "client_address", "routes", "quotas", "response_fields" or "$schema""#;
+    const TOP: &str = r#""version", "redis", "client_address", "routes", "quotas", "breakers", "response_fields" or "$schema""#;
     const RULE: &str = "\"name\", \"routes\", \"by\", \"limit\", \"per\", \"algorithm\", \"burst\", \
                         \"precision\", \"cost\", \"overrides\", \"on_store_failure\", \"shadow\", \
                         \"enforce_percent\" or \"refusal\"";
@@ -180,7 +180,7 @@ fn an_unknown_key_is_refused_with_the_known_ones() {
     let long = "k".repeat(65);
     for (pointer, path, hint, allowed) in [
         ("/quota", "quota", " (did you mean \"quotas\"?)", TOP),
-        ("/breakers", "breakers", "", TOP),
+        ("/breaker", "breaker", " (did you mean \"breakers\"?)", TOP),
         ("/cache", "cache", "", TOP),
         ("/$id", "[\"$id\"]", "", TOP),
         ("/a b\n", "[\"a b\\n\"]", "", TOP),

@@ -7,7 +7,7 @@ use meliproxy::redis::{
     SubmitError, Value,
 };
 
-use crate::server::Commands;
+use crate::server::{CHANNEL, Commands};
 use crate::world::TICK_US;
 
 /// Upper bound of what a command is charged above its bytes: its frame, and the longest source.
@@ -64,6 +64,11 @@ pub(crate) struct Checks {
     pub(crate) overloaded: u64,
     pub(crate) losses: u64,
     pub(crate) pushes: u64,
+    pub(crate) messages: u64,
+    /// The number of the last message.
+    message: Option<u64>,
+    /// Whether the client has said that it hears.
+    pub(crate) subscribed: bool,
 }
 
 fn wire_bytes(command: &[Vec<u8>]) -> usize {
@@ -100,6 +105,9 @@ impl Checks {
             overloaded: 0,
             losses: 0,
             pushes: 0,
+            messages: 0,
+            message: None,
+            subscribed: false,
         }
     }
 
@@ -155,6 +163,10 @@ impl Checks {
         assert!(self.stream_open, "bytes without a stream");
         self.unsent = (0, 0);
         for command in self.sent.read(bytes) {
+            // It has a reply only if it is refused.
+            if command.first().is_some_and(|name| name == b"SUBSCRIBE") {
+                continue;
+            }
             let size = wire_bytes(&command);
             self.owed.push_back(size);
             self.owed_bytes += size;
@@ -169,7 +181,8 @@ impl Checks {
         (self.missed, self.silent) = (false, false);
         self.received.feed(bytes);
         while let Ok(Some(value)) = self.received.poll_value() {
-            if !matches!(value, Value::Push(_)) {
+            let is_refusal = matches!(&value, Value::Error(text) if text.starts_with(b"NOPERM"));
+            if !matches!(value, Value::Push(_)) && !is_refusal {
                 self.owed_bytes -= self.owed.pop_front().unwrap_or(0);
             }
         }
@@ -193,9 +206,10 @@ impl Checks {
                 assert!(self.stream_open, "disconnect without a stream");
                 self.stream_open = false;
             }
-            Event::Ready => {
+            Event::Ready { subscribed } => {
                 assert!(self.stream_open && self.phase != Phase::Ready, "ready twice");
                 self.phase = Phase::Ready;
+                self.subscribed |= subscribed;
                 let inputs = self.inputs;
                 self.waiting.values_mut().for_each(|queued| queued.inputs_before = inputs);
             }
@@ -208,6 +222,16 @@ impl Checks {
             Event::Reply { ticket, value, elapsed } => self.on_reply(now, ticket.0, value, elapsed),
             Event::Failed { ticket, cause } => self.on_failed(now, ticket.0, cause),
             Event::Push(_) => self.pushes += 1,
+            Event::Message { channel, payload } => {
+                assert!(self.stream_open, "a message without a stream");
+                assert_eq!(channel, CHANNEL.as_bytes());
+                let number: u64 = std::str::from_utf8(&payload).unwrap().parse().unwrap();
+                assert!(
+                    self.message.replace(number).is_none_or(|last| last < number),
+                    "out of order"
+                );
+                self.messages += 1;
+            }
         }
     }
 

@@ -37,6 +37,9 @@ struct Totals {
     overloaded: u64,
     losses: u64,
     pushes: u64,
+    messages: u64,
+    /// Worlds in which the client said that it hears.
+    subscribed: u64,
 }
 
 impl Totals {
@@ -47,6 +50,9 @@ impl Totals {
         self.overloaded += checks.overloaded;
         self.losses += checks.losses;
         self.pushes += checks.pushes;
+        self.messages += checks.messages;
+        self.subscribed += u64::from(checks.subscribed);
+        assert!(checks.subscribed || checks.messages == 0, "heard without having subscribed");
     }
 }
 
@@ -59,7 +65,9 @@ fn every_command_has_one_outcome_in_time_and_trouble_passes() {
         totals.add(&world.checks);
     });
     println!("{totals:?}");
-    let Totals { replies, overdue, refused, overloaded, losses, pushes } = totals;
-    let least = [replies, overdue, refused, overloaded, losses, pushes].into_iter().min();
+    let Totals { replies, overdue, refused, overloaded, losses, pushes, messages, subscribed } =
+        totals;
+    let all = [replies, overdue, refused, overloaded, losses, pushes, messages, subscribed];
+    let least = all.into_iter().min();
     assert!(runs == 1 || least > Some(100), "too little happened: {totals:?}");
 }

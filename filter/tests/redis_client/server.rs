@@ -46,6 +46,8 @@ pub(crate) struct Server {
     pub(crate) kind: Kind,
     pub(crate) mood: Mood,
     pub(crate) password: Option<&'static str>,
+    /// Whether its user may not subscribe.
+    pub(crate) refuses_channels: bool,
     scripts: HashSet<Vec<u8>>,
     counts: HashMap<Vec<u8>, i64>,
 }
@@ -56,6 +58,7 @@ pub(crate) struct Session {
     commands: Commands,
     authenticated: bool,
     resp3: bool,
+    pub(crate) subscribed: bool,
 }
 
 /// Commands out of a stream of bytes.
@@ -91,10 +94,20 @@ fn bulk(bytes: &[u8]) -> Vec<u8> {
     [format!("${}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
 }
 
+/// The channel that the client subscribes to.
+pub(crate) const CHANNEL: &str = "news";
+
+/// What was published on it, as subscribers are told.
+pub(crate) fn message(payload: &str) -> Vec<u8> {
+    let bulk = |text: &str| bulk(text.as_bytes());
+    [b">3\r\n".to_vec(), bulk("message"), bulk(CHANNEL), bulk(payload)].concat()
+}
+
 impl Server {
     pub(crate) fn new(kind: Kind, password: Option<&'static str>) -> Self {
         let (scripts, counts) = Default::default();
-        Self { kind, mood: Mood::Healthy, password, scripts, counts }
+        let refuses_channels = false;
+        Self { kind, mood: Mood::Healthy, password, refuses_channels, scripts, counts }
     }
 
     pub(crate) fn flush_scripts(&mut self) {
@@ -137,6 +150,16 @@ impl Server {
             return Err("LOADING Redis is loading the dataset in memory".into());
         }
         match &words[..] {
+            [b"SUBSCRIBE", channel] => {
+                assert!(session.resp3, "of no other use any more");
+                if self.refuses_channels {
+                    return Err("NOPERM No permissions to access a channel".into());
+                }
+                session.subscribed = true;
+                let length = channel.len();
+                let start = format!(">3\r\n$9\r\nsubscribe\r\n${length}\r\n").into_bytes();
+                Ok([&start, *channel, b"\r\n:1\r\n"].concat())
+            }
             [b"CLIENT", b"SETNAME", _] => Ok(b"+OK\r\n".to_vec()),
             [b"SCRIPT", b"LOAD", source] => {
                 self.scripts.insert(digest(source));
@@ -159,7 +182,7 @@ impl Server {
     fn hello(&self, session: &mut Session, rest: &[&[u8]]) -> Result<Vec<u8>, String> {
         if let [b"AUTH", b"default", password, ..] = rest {
             self.auth(session, password)?;
-        } else if self.password.is_some() {
+        } else if self.password.is_some() && !session.authenticated {
             return Err("NOAUTH HELLO must be called with the client already authenticated".into());
         }
         session.resp3 = true;

@@ -12,7 +12,7 @@ use meliproxy::time::Instant;
 
 use crate::checks::Checks;
 use crate::network::Stream;
-use crate::server::{BAD_MOODS, Kind, Mood, Server, script_reply};
+use crate::server::{self, BAD_MOODS, CHANNEL, Kind, Mood, Server, script_reply};
 
 /// How often the driver looks at the clock, at the latest.
 pub(crate) const TICK_US: u64 = 5_000;
@@ -53,6 +53,8 @@ pub(crate) struct World {
     stream: Option<Stream>,
     streams_count: u64,
     ticket: u64,
+    /// Messages of the channel so far.
+    published: u64,
     stalled_until: u64,
     /// In some worlds, more commands at once than are allowed; of at most this many bytes.
     flood_bytes: Option<u64>,
@@ -68,15 +70,19 @@ impl World {
             username: None,
             password: password.map(|word| Password::new(word.into())),
         };
-        let options = Options { credentials, scripts: SCRIPTS, ..Options::default() };
+        let channels = vec![CHANNEL.to_owned()];
+        let options = Options { credentials, scripts: SCRIPTS, channels, ..Options::default() };
         let client = Client::new(options, Rng::with_seed(rng.next_u64()));
+        let mut server = Server::new(kind, password);
+        server.refuses_channels = rng.up_to(3) == 0;
         Self {
             rng,
             now: 1_000_000,
             actions: BTreeMap::new(),
             action_count: 0,
             client,
-            server: Server::new(kind, password),
+            server,
+            published: 0,
             stream: None,
             streams_count: 0,
             ticket: 0,
@@ -231,10 +237,11 @@ impl World {
             match &event {
                 Event::Connect => self.open(),
                 Event::Disconnect => self.stream = None,
-                Event::Ready
+                Event::Ready { .. }
                 | Event::Lost { .. }
                 | Event::Reply { .. }
                 | Event::Failed { .. }
+                | Event::Message { .. }
                 | Event::Push(_) => {}
             }
             self.checks.on_event(self.now, event);
@@ -288,6 +295,11 @@ impl World {
             }
             if self.rng.up_to(30) == 0 && self.server.kind == Kind::Redis {
                 self.deliver(b">2\r\n+invalidate\r\n*1\r\n+key\r\n", 1_000);
+            }
+            let hears = self.stream.as_ref().is_some_and(|stream| stream.session.subscribed);
+            if hears && self.rng.up_to(10) == 0 {
+                self.published += 1;
+                self.deliver(&server::message(&self.published.to_string()), 1_000);
             }
         }
     }

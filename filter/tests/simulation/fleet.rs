@@ -7,15 +7,14 @@ use std::time::Duration;
 
 use meliproxy::config::{Config, Transport};
 use meliproxy::exchange::Conclusion;
-use meliproxy::metrics::{self, Metric};
+use meliproxy::key::HashSeed;
+use meliproxy::metrics::Metric;
 use meliproxy::plan::Plan;
-use meliproxy::quota::key::HashSeed;
-use meliproxy::quota::script;
 use meliproxy::redis::{Callout, Client, Credentials, Options, Password};
 use meliproxy::rng::Rng;
 use meliproxy::shared::InMemory;
 use meliproxy::time::{Instant, Now, UnixTime};
-use meliproxy::worker::{Callback, ContextId, Effect, MOST_RELEASES, Verdict, Worker};
+use meliproxy::worker::{Callback, ContextId, Effect, MOST_RELEASES, SCRIPTS, Verdict, Worker};
 
 use crate::link::Link;
 use crate::model_redis::ModelRedis;
@@ -122,12 +121,6 @@ pub struct Fleet {
     pub paid_ahead: usize,
 }
 
-fn is_failure(metric: usize) -> bool {
-    use metrics::Failure::{Closed, Deadline, Error, Overloaded, Unavailable};
-    let causes = [Deadline, Closed, Unavailable, Overloaded, Error];
-    causes.iter().any(|cause| metrics::index(Metric::RedisFailures(*cause)) == metric)
-}
-
 pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap()
 }
@@ -153,7 +146,7 @@ impl Fleet {
                     Transport::Callout => Some(Callout::new(&credentials)),
                 };
                 let credentials = credentials.clone();
-                let scripts = script::SOURCES;
+                let scripts = SCRIPTS;
                 let options = Options { credentials, scripts, ..Options::default() };
                 let client = Client::new(options, Rng::with_seed(rng.next_u64()));
                 members.push(Member {
@@ -314,7 +307,7 @@ impl Fleet {
         let (rewritten, verdict) = worker.on_request(now, context, &mut view, shared);
         assert_eq!(rewritten, None);
         match verdict {
-            Verdict::Conclude(conclusion) => {
+            Verdict::Conclude(conclusion, _) => {
                 let told = conclusion.entry.as_deref().unwrap();
                 self.paid_ahead += usize::from(told.contains(" source=lease "));
                 self.requests[number].conclude(self.now, &conclusion);
@@ -389,7 +382,7 @@ impl Fleet {
                         self.send_bytes(member, &bytes);
                     }
                 }
-                Effect::Release(context, conclusion) => {
+                Effect::Release(context, conclusion, _) => {
                     self.conclude(member, context, &conclusion);
                     group += 1;
                 }
@@ -399,7 +392,7 @@ impl Fleet {
                     let at = self.now + micros(period);
                     self.schedule(at, Happening::Tick { member, generation });
                 }
-                Effect::Add(metric, amount) if is_failure(metric) => {
+                Effect::Add(Metric::RedisFailures(_), amount) => {
                     self.decided_alone += usize::try_from(amount).unwrap();
                 }
                 Effect::Add(..) | Effect::Record(..) | Effect::Warn(_) | Effect::Info(_) => {}

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use meliproxy::quota::script;
 use meliproxy::redis::{Decoder, Limits, Value};
+use meliproxy::worker::SCRIPTS;
 
-/// What `SCRIPT LOAD` answers for the first script and the second.
-const DIGESTS: [&str; 2] =
-    ["0123456789abcdef0123456789abcdef01234567", "89abcdef0123456789abcdef0123456789abcdef"];
+/// What `SCRIPT LOAD` answers for each script.
+const DIGESTS: [&str; 3] = [
+    "0123456789abcdef0123456789abcdef01234567",
+    "89abcdef0123456789abcdef0123456789abcdef",
+    "456789abcdef0123456789abcdef0123456789ab",
+];
 
 /// The server, shared by all connections.
 #[derive(Default)]
@@ -206,5 +209,5 @@ fn index(bytes: &[u8]) -> usize {
 
 /// The place of a script among the filter's.
 fn script_of(source: &[u8]) -> usize {
-    script::SOURCES.iter().position(|known| known.as_bytes() == source).unwrap()
+    SCRIPTS.iter().position(|known| known.as_bytes() == source).unwrap()
 }

@@ -27,13 +27,15 @@ impl Request {
     /// It passed, or was refused; its client and the access log are told how it stands.
     pub(crate) fn conclude(&mut self, at: u64, conclusion: &Conclusion) {
         let (passed, fields) = match &conclusion.fate {
-            Fate::Pass(fields) => (true, fields),
+            Fate::Pass(fields) => {
+                (true, fields.iter().map(|(name, value)| (*name, &**value)).collect::<Vec<_>>())
+            }
             Fate::Refuse(reply) => {
                 assert_eq!(reply.status, 429);
-                (false, &reply.headers)
+                (false, reply.headers.iter().map(|(name, value)| (&**name, &**value)).collect())
             }
         };
-        self.check_what_is_told(passed, fields);
+        self.check_what_is_told(passed, &fields);
         self.check_what_is_logged(at, passed, conclusion.entry.as_deref().unwrap());
         // The host drops what is said of a request that is gone.
         if !self.left {
@@ -42,9 +44,8 @@ impl Request {
     }
 
     /// The policies of all its rules; how it stands to all of them, or to those that refuse.
-    fn check_what_is_told(&self, passed: bool, fields: &[(&'static str, String)]) {
-        let value =
-            |name| fields.iter().find(|(of, _)| *of == name).map(|(_, value)| value.as_str());
+    fn check_what_is_told(&self, passed: bool, fields: &[(&str, &str)]) {
+        let value = |name| fields.iter().find(|(of, _)| *of == name).map(|(_, value)| *value);
         let (policy, limit) = (value("ratelimit-policy").unwrap(), value("ratelimit").unwrap());
         let exhausted = |rule| limit.contains(&format!("\"{rule}\";r=0;t="));
         for rule in self.rules.split(' ') {

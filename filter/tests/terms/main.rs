@@ -15,8 +15,8 @@ use meliproxy::config::{
     ClientAddress, Config, Cost, KeyPart, Override, ResponseFields, Route, Rule, Template,
     Treatment,
 };
+use meliproxy::key::HashSeed;
 use meliproxy::plan::Plan;
-use meliproxy::quota::key::HashSeed;
 use proptest::prelude::*;
 
 use crate::request::Request;
@@ -71,7 +71,14 @@ fn the_route_is_a_part() {
     let client_address = ClientAddress { ipv6_prefix: 64 };
     let rules = vec![rule(&[KeyPart::Route])];
     let response_fields = ResponseFields { ratelimit: true, x_ratelimit: false };
-    let config = Config { redis: None, client_address, routes, rules, response_fields };
+    let config = Config {
+        redis: None,
+        client_address,
+        routes,
+        rules,
+        breakers: Vec::new(),
+        response_fields,
+    };
     let opening = Plan::new(config, HashSeed([7; 16])).open(&mut Request::to("/items/1"));
     assert!(opening.checks.first().unwrap().name.ends_with(b":items"));
 }
@@ -147,8 +154,14 @@ fn a_shadow_is_enforced_for_nobody_and_a_share_for_as_many_as_it_says() {
         let client_address = ClientAddress { ipv6_prefix: 64 };
         let rules = vec![rule.clone()];
         let response_fields = ResponseFields { ratelimit: true, x_ratelimit: false };
-        let config =
-            Config { redis: None, client_address, routes: Vec::new(), rules, response_fields };
+        let config = Config {
+            redis: None,
+            client_address,
+            routes: Vec::new(),
+            rules,
+            breakers: Vec::new(),
+            response_fields,
+        };
         let plan = Plan::new(config, HashSeed([seed; 16]));
         let open = |number| plan.open(&mut Request::to("/").with("x-key", &format!("{number}")));
         (0..100).map(|number| open(number).checks.first().unwrap().enforced).collect::<Vec<_>>()

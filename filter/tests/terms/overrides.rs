@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use meliproxy::config::{Algorithm, KeyPart, Override, Pattern, Rule, Treatment};
 use meliproxy::exchange::{Conclusion, Fate};
-use meliproxy::metrics::{self, Metric, Outcome};
+use meliproxy::metrics::{Metric, Outcome};
 use meliproxy::shared::InMemory;
 use meliproxy::time::{Instant, Now, UnixTime};
 use meliproxy::worker::{Callback, ContextId, Effect, Verdict, Worker};
@@ -114,7 +114,7 @@ fn who_the_configuration_refuses_is_answered_at_once_and_counted_nowhere() {
         (verdict, effects)
     };
     for _ in 0..3 {
-        let (Verdict::Conclude(conclusion), effects) = verdict("192.0.2.9") else { panic!() };
+        let (Verdict::Conclude(conclusion, _), effects) = verdict("192.0.2.9") else { panic!() };
         let line = "rule=rule outcome=denied source=config remaining=- redis_us=0";
         assert_eq!(conclusion.entry.as_deref(), Some(line));
         let Fate::Refuse(reply) = conclusion.fate else { panic!("not refused") };
@@ -123,11 +123,11 @@ fn who_the_configuration_refuses_is_answered_at_once_and_counted_nowhere() {
         assert!(String::from_utf8(reply.body).unwrap().contains(r#""violated-policies":["rule"]"#));
         let metric = Metric::Decisions { rule: 1, outcome: Outcome::DeniedByConfig };
         let adds: Vec<_> = effects.iter().filter(|e| matches!(e, Effect::Add(..))).collect();
-        assert_eq!(adds, [&Effect::Add(metrics::index(metric), 1)]);
+        assert_eq!(adds, [&Effect::Add(metric, 1)]);
     }
     // The other rule's one place is still there.
     let passes = |(verdict, _)| match verdict {
-        Verdict::Conclude(Conclusion { fate, .. }) => matches!(fate, Fate::Pass(_)),
+        Verdict::Conclude(Conclusion { fate, .. }, _) => matches!(fate, Fate::Pass(_)),
         Verdict::Pause(_) => panic!("paused without Redis"),
     };
     assert!(passes(verdict("198.51.100.1")));

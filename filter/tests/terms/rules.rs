@@ -7,8 +7,8 @@ use meliproxy::config::{
     Algorithm, ClientAddress, Config, Cost, KeyPart, OnStoreFailure, Pattern, Per, Precision,
     ResponseFields, Rule,
 };
+use meliproxy::key::HashSeed;
 use meliproxy::plan::{Opening, Plan};
-use meliproxy::quota::key::HashSeed;
 
 use crate::request::Request;
 
@@ -37,7 +37,14 @@ pub(crate) fn rule(by: &[KeyPart]) -> Rule {
 pub(crate) fn plan(rules: Vec<Rule>) -> Plan {
     let client_address = ClientAddress { ipv6_prefix: 64 };
     let response_fields = ResponseFields { ratelimit: true, x_ratelimit: false };
-    let config = Config { redis: None, client_address, routes: Vec::new(), rules, response_fields };
+    let config = Config {
+        redis: None,
+        client_address,
+        routes: Vec::new(),
+        rules,
+        breakers: Vec::new(),
+        response_fields,
+    };
     Plan::new(config, HashSeed([7; 16]))
 }
 

@@ -1,17 +1,24 @@
 -- Drives a proxy as so many clients as the one argument says, in turns, each known by its X-Forwarded-For; and makes
 -- wrk end its output with one line of JSON, times in microseconds.
-local requests, turn = {}, 0
+local KEPT = 100000
+local requests, turn, clients = {}, -1, 0
+
+local function write(client)
+  local address = string.format('10.%d.%d.%d', client / 65536, client / 256 % 256, client % 256)
+  return wrk.format('GET', nil, {['X-Forwarded-For'] = address})
+end
 
 init = function(args)
-  for client = 0, tonumber(args[1]) - 1 do
-    local address = string.format('10.%d.%d.%d', client / 65536, client / 256 % 256, client % 256)
-    requests[client] = wrk.format('GET', nil, {['X-Forwarded-For'] = address})
+  clients = tonumber(args[1])
+  -- Of the others each is written when it is its turn, as Lua's memory is bounded.
+  for client = 0, math.min(clients, KEPT) - 1 do
+    requests[client] = write(client)
   end
 end
 
 request = function()
-  turn = (turn + 1) % (#requests + 1)
-  return requests[turn]
+  turn = (turn + 1) % clients
+  return requests[turn] or write(turn)
 end
 
 done = function(summary, latency)

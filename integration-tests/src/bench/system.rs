@@ -65,6 +65,13 @@ pub const SYSTEMS: &[System] = &[
         proxy: Proxy::Filter { rules: "none.json", redis: false },
     },
     System {
+        name: "breaker",
+        about: "no rules, one closed breaker of the fleet",
+        refuses: false,
+        clients: MANY,
+        proxy: Proxy::Filter { rules: "breaker.json", redis: true },
+    },
+    System {
         name: "three-local",
         about: "three rules, counted per process",
         refuses: false,
@@ -77,6 +84,13 @@ pub const SYSTEMS: &[System] = &[
         refuses: false,
         clients: MANY,
         proxy: Proxy::Filter { rules: "three.json", redis: true },
+    },
+    System {
+        name: "three-breaker",
+        about: "three exact rules and one closed breaker of the fleet",
+        refuses: false,
+        clients: MANY,
+        proxy: Proxy::Filter { rules: "three-breaker.json", redis: true },
     },
     System {
         name: "three-leased",

@@ -91,7 +91,7 @@ fn a_key_over_its_limit_costs_redis_next_to_nothing_at_any_rate() {
 /// 10^6 and more.
 fn flood() -> (u32, u32) {
     let long = std::env::var_os("MELIPROXY_LONG").is_some();
-    if long { (180, 3_000_000) } else { (15, 300_000) }
+    if long { (180, 12_000_000) } else { (15, 1_000_000) }
 }
 
 /// What a flood of any length may add to the memory of an Envoy, in bytes: of 10^6 addresses it is 8 bytes each.

@@ -5,8 +5,8 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use meliproxy::config::{Algorithm, Per};
+use meliproxy::key::{HashSeed, KeyHash};
 use meliproxy::quota::algorithm::{Counter, State};
-use meliproxy::quota::key::{HashSeed, KeyHash};
 use meliproxy::quota::lease::{Ahead, Unspent};
 use meliproxy::quota::policy::Policy;
 use meliproxy::quota::script::{self, Question};

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use meliproxy::config::{Algorithm, Per};
-use meliproxy::quota::key::{HashSeed, KeyHash};
+use meliproxy::key::{HashSeed, KeyHash};
 use meliproxy::quota::lease::Exact;
 use meliproxy::quota::policy::Policy;
 use meliproxy::quota::script::{self, Question};
@@ -147,7 +147,7 @@ fn time_of(decisions: &[Decision], requests: &[Vec<Check>], looks_ms: (u64, u64)
 #[test]
 fn random_histories_are_decided_as_by_the_model() {
     let server = Server::start();
-    let mut connection = server.connect(script::SOURCES);
+    let mut connection = server.connect(&script::SOURCES);
     let (mut rng, mut model) = (Rng::with_seed(seed()), Model::default());
     let (mut calls, mut decided, mut refused, mut flushes) = (0, 0, 0, 0);
     while calls < CALLS {

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Program, Stdio};
 use std::time::{Duration, Instant};
 
@@ -33,9 +33,14 @@ impl Server {
         Self { process, folder }
     }
 
+    /// Where it listens.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join("redis.sock")
+    }
+
     /// A client with these scripts.
     pub(crate) fn connect(&self, scripts: &'static [&'static str]) -> Connection {
-        let socket = self.folder.path().join("redis.sock");
+        let socket = self.socket();
         let connect = || Connection::open(&socket, scripts).map_err(|error| error.to_string());
         wait_until("redis-server to listen", Duration::from_secs(10), connect).unwrap()
     }
@@ -97,7 +102,7 @@ impl Connection {
     fn drain(&mut self, replies: &mut [Option<Value>]) {
         while let Some(event) = self.client.poll_event() {
             match event {
-                Event::Connect | Event::Ready | Event::Push(_) => {}
+                Event::Connect | Event::Ready { .. } | Event::Message { .. } | Event::Push(_) => {}
                 Event::Reply { ticket, value, .. } => replies[ticket.0 as usize] = Some(value),
                 Event::Disconnect | Event::Lost { .. } | Event::Failed { .. } => {
                     panic!("{event:?}")

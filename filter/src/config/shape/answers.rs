@@ -1,9 +1,10 @@
-//! `response_fields` and `quotas[].refusal`: what clients are told.
+//! `response_fields`, `quotas[].refusal` and `breakers[].refusal`: what clients are told.
 
 use super::super::key::{Absent, Key, Object, Reads};
 use super::super::kind::{List, Text, Whole, Words};
 use super::super::reader::Value;
 use super::super::{Content, Refusal, ResponseFields};
+use super::headers::HeadersKind;
 use super::key_part::is_token;
 
 pub(super) const RESPONSE_FIELDS: Key<List<Words<ResponseFields>>> = Key {
@@ -23,14 +24,30 @@ pub(super) const DEFAULT_FIELDS: ResponseFields =
     ResponseFields { ratelimit: true, x_ratelimit: false };
 
 /// Too Many Requests (RFC 6585 §4).
-const DEFAULT_STATUS: u16 = 429;
+pub(super) const DEFAULT_STATUS: u16 = 429;
 
-const STATUS: Key<Whole<u16>> = Key {
-    name: "status",
-    doc: "status code",
-    // A refusal is an error of client or server (RFC 9110 §15).
-    takes: Whole::new(400..=599),
-    absent: Absent::Is("429"),
+const STATUS: Key<Whole<u16>> = status_or("429");
+
+/// Service Unavailable (RFC 9110 §15.6.4).
+pub(super) const DEFAULT_BREAKER_STATUS: u16 = 503;
+
+const BREAKER_STATUS: Key<Whole<u16>> = status_or("503");
+
+const fn status_or(default: &'static str) -> Key<Whole<u16>> {
+    Key {
+        name: "status",
+        doc: "status code",
+        // A refusal is an error of client or server (RFC 9110 §15).
+        takes: Whole::new(400..=599),
+        absent: Absent::Is(default),
+    }
+}
+
+const HEADERS: Key<HeadersKind> = Key {
+    name: "headers",
+    doc: "further header fields, each name with its value",
+    takes: HeadersKind,
+    absent: Absent::Is("{}"),
 };
 
 const CONTENT_TYPE: Key<Text> = Key {
@@ -64,12 +81,22 @@ const MAX_BODY_BYTES: usize = 4096;
 pub(super) const REFUSAL: Key<Object> = Key {
     name: "refusal",
     doc: "what is answered when this rule refuses",
-    takes: Object {
-        keys: &[&STATUS, &CONTENT_TYPE, &BODY],
-        between: r#"{"dependentRequired": {"content_type": ["body"], "body": ["content_type"]}}"#,
-    },
+    takes: Object { keys: &[&STATUS, &HEADERS, &CONTENT_TYPE, &BODY], between: BOTH_OR_NEITHER },
     absent: Absent::Means("429 with a problem description"),
 };
+
+pub(super) const BREAKER_REFUSAL: Key<Object> = Key {
+    name: "refusal",
+    doc: "what is answered while this breaker refuses",
+    takes: Object {
+        keys: &[&BREAKER_STATUS, &HEADERS, &CONTENT_TYPE, &BODY],
+        between: BOTH_OR_NEITHER,
+    },
+    absent: Absent::Means("503 with a problem description"),
+};
+
+const BOTH_OR_NEITHER: &str =
+    r#"{"dependentRequired": {"content_type": ["body"], "body": ["content_type"]}}"#;
 
 /// Reads `response_fields`.
 pub(super) fn read_response_fields(list: &Value<'_>) -> Option<ResponseFields> {
@@ -80,10 +107,11 @@ pub(super) fn read_response_fields(list: &Value<'_>) -> Option<ResponseFields> {
     })
 }
 
-/// Reads the `refusal` of a rule.
-pub(super) fn read_refusal(value: &Value<'_>) -> Option<Refusal> {
+/// Reads the `refusal` of a rule or breaker. Theirs have the same keys and differ in the status by default.
+pub(super) fn read_refusal(value: &Value<'_>, default_status: u16) -> Option<Refusal> {
     REFUSAL.takes.read(value, |refusal| {
-        let status = STATUS.read_or(refusal, DEFAULT_STATUS);
+        let status = STATUS.read_or(refusal, default_status);
+        let headers = HEADERS.read_or(refusal, Vec::new());
         let (content_type, body) = (CONTENT_TYPE.of(refusal), BODY.of(refusal));
         // Either one makes the other needed.
         let content = if content_type.is_present() || body.is_present() {
@@ -95,7 +123,7 @@ pub(super) fn read_refusal(value: &Value<'_>) -> Option<Refusal> {
         } else {
             Some(None)
         };
-        Some(Refusal { status: status?, content: content? })
+        Some(Refusal { status: status?, headers: headers?, content: content? })
     })
 }
 

@@ -2,13 +2,17 @@
 
 mod answers;
 mod block;
+mod breaker;
 mod cost;
+mod headers;
 mod key_part;
 mod name;
 mod overrides;
 mod redis;
 mod route;
 mod rule;
+mod statuses;
+mod trip;
 
 use std::ops::RangeInclusive;
 
@@ -51,12 +55,12 @@ const IPV6_PREFIX: Key<Whole<u8>> = Key {
     absent: Absent::Is("64"),
 };
 
-/// Each route and each rule has metrics of its own, and every rule of a request is asked of Redis.
+/// Each route, rule and breaker has metrics of its own, and every rule of a request is asked of Redis.
 const LENGTH: RangeInclusive<usize> = 0..=256;
 
 const ROUTES: Key<List<Object>> = Key {
     name: "routes",
-    doc: "kinds of requests, for rules to refer to",
+    doc: "kinds of requests, for rules and breakers to refer to",
     takes: List { length: LENGTH, of: "routes", item: route::OBJECT },
     absent: Absent::Is("[]"),
 };
@@ -65,6 +69,13 @@ const QUOTAS: Key<List<Object>> = Key {
     name: "quotas",
     doc: "the rules",
     takes: List { length: LENGTH, of: "rules", item: rule::OBJECT },
+    absent: Absent::Is("[]"),
+};
+
+const BREAKERS: Key<List<Object>> = Key {
+    name: "breakers",
+    doc: "when requests are kept from an upstream that fails",
+    takes: List { length: LENGTH, of: "breakers", item: breaker::OBJECT },
     absent: Absent::Is("[]"),
 };
 
@@ -83,6 +94,7 @@ pub(super) const OBJECT: Object = Object {
         &CLIENT_ADDRESS,
         &ROUTES,
         &QUOTAS,
+        &BREAKERS,
         &answers::RESPONSE_FIELDS,
         &SCHEMA,
     ],
@@ -102,10 +114,12 @@ pub(super) fn read(file: &Node) -> Result<Config, ConfigErrors> {
 
 fn read_config(file: &mut Members<'_, '_>) -> Option<Config> {
     let version = VERSION.read(file);
-    let redis = REDIS.of(file).optional(redis::read);
+    let redis_value = REDIS.of(file);
+    let redis = redis_value.optional(redis::read);
     let client_address = CLIENT_ADDRESS.of(file).or(DEFAULT_CLIENT_ADDRESS, read_client_address);
     let routes = ROUTES.of(file).or(Vec::new(), |list| ROUTES.takes.items(list));
     let rules = QUOTAS.of(file).or(Vec::new(), |list| QUOTAS.takes.items(list));
+    let breakers = BREAKERS.of(file).or(Vec::new(), |list| BREAKERS.takes.items(list));
     let response_fields = answers::RESPONSE_FIELDS
         .of(file)
         .or(answers::DEFAULT_FIELDS, answers::read_response_fields);
@@ -120,6 +134,13 @@ fn read_config(file: &mut Members<'_, '_>) -> Option<Config> {
             .into_iter()
             .collect()
     });
+    let breakers = breakers.as_deref().and_then(|breakers| {
+        read_names(breakers);
+        let has_redis = redis_value.is_present();
+        read_each(breakers, |breaker| breaker::read(breaker, route_names.as_deref(), has_redis))
+            .into_iter()
+            .collect()
+    });
 
     version?;
     schema?;
@@ -128,6 +149,7 @@ fn read_config(file: &mut Members<'_, '_>) -> Option<Config> {
         client_address: client_address?,
         routes: routes?,
         rules: rules?,
+        breakers: breakers?,
         response_fields: response_fields?,
     })
 }

@@ -10,8 +10,8 @@ use super::super::duration::{DurationRange, Unit, WHOLE_SECONDS, Written};
 use super::super::key::{Absent, Key, Kind, Object, Reads};
 use super::super::kind::{Flag, List, Text, Whole, Words};
 use super::super::reader::Value;
-use super::super::{Algorithm, OnStoreFailure, Per, Precision, Rule};
-use super::answers::{REFUSAL, read_refusal};
+use super::super::{Algorithm, OnStoreFailure, Per, Precision, RouteIndex, Rule};
+use super::answers::{self, REFUSAL, read_refusal};
 use super::cost::{self, CostKind};
 use super::key_part::PartKind;
 use super::name::{NAME, ROUTE_NAME, find_route};
@@ -24,7 +24,7 @@ const NAME_KEY: Key<Text> = Key {
     absent: Absent::Refused,
 };
 
-const ROUTES: Key<List<Text>> = Key {
+pub(super) const ROUTES: Key<List<Text>> = Key {
     name: "routes",
     doc: "which requests it is about",
     takes: List { length: 1..=256, of: "routes", item: ROUTE_NAME },
@@ -173,12 +173,7 @@ pub(super) fn read(
 ) -> Option<Rule> {
     OBJECT.read(value, |rule| {
         let name = NAME_KEY.read(rule);
-        let routes = ROUTES.of(rule).optional(|list| {
-            ROUTES.takes.distinct(list, |value| {
-                let name = ROUTE_NAME.read(value)?;
-                find_route(value, name, route_names?)
-            })
-        });
+        let routes = read_routes(&ROUTES.of(rule), route_names);
         let by = BY
             .of(rule)
             .or(Vec::new(), |list| BY.takes.distinct(list, |value| PartKind.read(value)));
@@ -198,7 +193,8 @@ pub(super) fn read(
         let on_store_failure = ON_STORE_FAILURE.read_or(rule, OnStoreFailure::Local);
         let shadow = SHADOW.read_or(rule, false);
         let enforce_percent = ENFORCE_PERCENT.read_or(rule, 100);
-        let refusal = REFUSAL.of(rule).optional(read_refusal);
+        let refusal =
+            REFUSAL.of(rule).optional(|value| read_refusal(value, answers::DEFAULT_STATUS));
         if per == Some(Per::Month) && division.is_some_and(|word| word != Division::FixedWindow) {
             let allowed = format!("{SPAN}, or \"day\" (\"month\" is for \"fixed_window\" alone)");
             per_value.refuse::<()>(allowed);
@@ -224,6 +220,19 @@ pub(super) fn read(
             shadow: shadow?,
             enforce_percent: enforce_percent?,
             refusal: refusal?,
+        })
+    })
+}
+
+/// Reads the `routes` that an entry is about.
+pub(super) fn read_routes(
+    value: &Value<'_>,
+    route_names: Option<&[Option<&str>]>,
+) -> Option<Option<Vec<RouteIndex>>> {
+    value.optional(|list| {
+        ROUTES.takes.distinct(list, |value| {
+            let name = ROUTE_NAME.read(value)?;
+            find_route(value, name, route_names?)
         })
     })
 }

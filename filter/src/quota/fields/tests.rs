@@ -1,12 +1,13 @@
 //! The fields are read back by a parser of structured fields that is not ours.
 
 use std::num::NonZeroU64;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use sfv::{BareItem, Item, List, ListEntry, Parser};
 
 use super::*;
-use crate::quota::key::KeyHash;
+use crate::key::KeyHash;
 
 /// The largest value of `limit` and `burst`.
 const MOST: u64 = 999_999_999_999_999;

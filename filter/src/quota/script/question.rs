@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::QUOTA;
 use crate::config::{Algorithm, Per};
-use crate::quota::key::KeyHash;
+use crate::key::KeyHash;
 use crate::quota::lease::{self, Ahead};
 use crate::quota::policy::Policy;
 use crate::quota::refusals::Shortage;
@@ -273,7 +273,7 @@ fn byte(place: usize) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quota::key::KeyHash;
+    use crate::key::KeyHash;
     use crate::quota::lease::Exact;
 
     const RESET_AFTER: Duration = Duration::from_millis(500);

@@ -34,19 +34,37 @@ fn hello(role: &str) -> Value {
 }
 
 fn done() -> Progress {
-    Progress::Done(vec![Some(vec![b'a'; DIGEST_CHARS])])
+    done_with(false)
+}
+
+fn done_with(subscribed: bool) -> Progress {
+    Progress::Done { digests: vec![Some(vec![b'a'; DIGEST_CHARS])], subscribed }
+}
+
+fn run(credentials: &Credentials, replies: &[Value]) -> (String, String, Progress) {
+    run_with(credentials, &[], replies)
 }
 
 /// What two flights say, and what the last reply leads to; all before it must leave the handshake
-/// pending.
-fn run(credentials: &Credentials, replies: &[Value]) -> (String, String, Progress) {
+/// pending. A push in place of a reply confirms a channel.
+fn run_with(
+    credentials: &Credentials,
+    channels: &[&str],
+    replies: &[Value],
+) -> (String, String, Progress) {
     let (mut first, mut second) = (Vec::new(), Vec::new());
-    let introduction = Introduction { credentials, client_name: "m e", scripts: SCRIPTS };
+    let channels: Vec<String> = channels.iter().map(ToString::to_string).collect();
+    let (client_name, scripts) = ("m e", SCRIPTS);
+    let introduction = Introduction { credentials, client_name, scripts, channels: &channels };
     let mut handshake = Handshake::begin(introduction, &mut first);
     let mut progress = Progress::Pending;
     for reply in replies {
         assert_eq!(progress, Progress::Pending, "before {reply:?}");
-        progress = handshake.on_reply(reply, introduction, &mut second);
+        if let Value::Push(elements) = reply {
+            handshake.on_confirmation(elements[0].as_bytes().unwrap());
+        } else {
+            progress = handshake.on_reply(reply, introduction, &mut second);
+        }
     }
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace("\r\n", " ");
     (text(&first), text(&second), progress)
@@ -95,7 +113,7 @@ fn without_hello_it_begins_again_in_resp2() {
 #[test]
 fn a_server_that_will_not_load_scripts_is_used_without_digests() {
     let (.., progress) = run(&secret(), &[hello("master"), error("ERR unknown command")]);
-    assert_eq!(progress, Progress::Done(vec![None]));
+    assert_eq!(progress, Progress::Done { digests: vec![None], subscribed: false });
 }
 
 #[test]
@@ -128,11 +146,13 @@ fn a_server_that_cannot_be_used_is_told_apart() {
 
 #[test]
 fn a_reply_too_many_is_no_handshake() {
-    let introduction = Introduction { credentials: &secret(), client_name: "me", scripts: &[] };
+    let credentials = &secret();
+    let introduction = Introduction { credentials, client_name: "me", scripts: &[], channels: &[] };
     let mut out = Vec::new();
     let mut handshake = Handshake::begin(introduction, &mut out);
     let mut reply = |value| handshake.on_reply(&value, introduction, &mut out);
-    assert_eq!(reply(hello("master")), Progress::Done(vec![]));
+    let done = Progress::Done { digests: vec![], subscribed: false };
+    assert_eq!(reply(hello("master")), done);
     assert_eq!(reply(ok()), Progress::Failed(LostCause::UnexpectedReply));
 }
 
@@ -141,4 +161,101 @@ fn the_password_is_not_shown() {
     assert!(!format!("{:?}", secret()).contains("secret"));
     let (.., progress) = run(&secret(), &[error("LOADING secret")]);
     assert!(!format!("{progress:?}").contains("secret"));
+}
+
+const CHANNELS: &[&str] = &["one", "two"];
+const SUBSCRIBE: &str = "*3 $9 SUBSCRIBE $3 one $3 two *2 $5 HELLO $1 3 ";
+
+fn confirmed(channel: &str) -> Value {
+    Value::Push(vec![Value::Bulk(channel.as_bytes().to_vec())])
+}
+
+/// What is sent behind the greeting, and what these replies to it lead to.
+fn subscribe(replies: &[Value]) -> (String, Progress) {
+    let welcome = [hello("master"), digest()];
+    let (first, second, progress) = run_with(&secret(), CHANNELS, &[&welcome, replies].concat());
+    assert!(!first.contains("SUBSCRIBE"), "before the server is known to speak RESP3: {first}");
+    (second, progress)
+}
+
+#[test]
+fn channels_are_subscribed_to_once_the_server_speaks_resp3() {
+    let replies = [confirmed("one"), confirmed("two"), hello("master")];
+    assert_eq!(subscribe(&replies), (SUBSCRIBE.to_owned(), done_with(true)));
+    let (_, second, progress) = run_with(&secret(), &[], &[hello("master"), digest()]);
+    assert_eq!((second, progress), (String::new(), done()));
+}
+
+#[test]
+fn subscribed_means_that_each_channel_was_confirmed() {
+    let [one, two, other] = ["one", "two", "other"].map(confirmed);
+    for (confirmations, expected) in [
+        (vec![one.clone(), two.clone()], true),
+        (vec![two.clone(), one.clone()], true),
+        (vec![one.clone(), one.clone(), two.clone()], true),
+        (vec![], false),
+        (vec![one.clone()], false),
+        (vec![one.clone(), one.clone()], false),
+        (vec![one.clone(), other], false),
+    ] {
+        let (_, progress) = subscribe(&[&confirmations[..], &[hello("master")]].concat());
+        assert_eq!(progress, done_with(expected), "{confirmations:?}");
+    }
+    // Before it was asked for, nothing is confirmed.
+    let replies = [one, two, hello("master"), digest(), hello("master")];
+    assert_eq!(run_with(&secret(), CHANNELS, &replies).2, done_with(false));
+}
+
+#[test]
+fn a_channel_named_twice_is_confirmed_once() {
+    let replies = [hello("master"), digest(), confirmed("one"), hello("master")];
+    assert_eq!(run_with(&secret(), &["one", "one"], &replies).2, done_with(true));
+}
+
+#[test]
+fn a_server_that_refuses_channels_is_used_without() {
+    for refused in ["NOPERM no channels", "ERR unknown command 'SUBSCRIBE'"] {
+        let (_, progress) = subscribe(&[error(refused)]);
+        assert_eq!(progress, Progress::Pending, "the greeting behind it is to be answered");
+        let (_, progress) = subscribe(&[error(refused), hello("master")]);
+        assert_eq!(progress, done_with(false));
+        let late = [error(refused), confirmed("one"), confirmed("two"), hello("master")];
+        assert_eq!(subscribe(&late).1, done_with(false));
+    }
+}
+
+#[test]
+fn subscribing_fails_with_a_server_that_cannot_be_used() {
+    let [one, two] = ["one", "two"].map(confirmed);
+    let refused = error("NOPERM no channels");
+    let unexpected = LostCause::UnexpectedReply;
+    for (replies, expected) in [
+        (vec![error("BUSY script")], LostCause::NotReady("BUSY".to_owned())),
+        (vec![error("MASTERDOWN link")], LostCause::NotPrimary),
+        (vec![one.clone(), two.clone(), hello("replica")], LostCause::NotPrimary),
+        (vec![refused.clone(), error("ERR no HELLO")], unexpected.clone()),
+        (vec![one, two, error("ERR no HELLO")], unexpected.clone()),
+        (vec![refused, Value::Null], unexpected.clone()),
+        // Confirmed in the line of replies: what is published would come there too.
+        (vec![Value::Array(vec![])], unexpected.clone()),
+        (vec![ok()], unexpected),
+    ] {
+        assert_eq!(subscribe(&replies).1, Progress::Failed(expected), "{replies:?}");
+    }
+}
+
+#[test]
+fn nothing_is_subscribed_to_in_resp2() {
+    let replies = [
+        error("ERR unknown command"),
+        digest(),
+        ok(),
+        ok(),
+        confirmed("one"),
+        confirmed("two"),
+        digest(),
+    ];
+    let (first, second, progress) = run_with(&secret(), CHANNELS, &replies);
+    assert!(!format!("{first}{second}").contains("SUBSCRIBE"));
+    assert_eq!(progress, done_with(false));
 }

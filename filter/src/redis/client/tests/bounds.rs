@@ -1,9 +1,8 @@
 //! How much may be in flight, from both sides of each bound.
 
-use super::rig::{Rig, overdue, pong};
+use super::rig::{READY, Rig, overdue, pong};
 use crate::redis::{
-    COMMAND_TIMEOUT, Command, Event, MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES, Request, SubmitError,
-    Ticket,
+    COMMAND_TIMEOUT, Command, MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES, Request, SubmitError, Ticket,
 };
 
 const MOST: u64 = MAX_IN_FLIGHT as u64;
@@ -67,7 +66,7 @@ fn the_bytes_of_commands_that_wait_for_the_handshake_are_bounded_until_they_fail
     rig.client.submit(rig.now, of_size(MAX_IN_FLIGHT_BYTES), Ticket(1)).unwrap();
     assert_eq!(rig.submit(2), Err(SubmitError::Overloaded));
     assert_eq!(rig.ticks(COMMAND_TIMEOUT), [overdue(1)]);
-    assert_eq!(rig.shake_hands().1, [Event::Ready]);
+    assert_eq!(rig.shake_hands().1, [READY]);
     assert_eq!(rig.submit(3), Ok(()));
 }
 

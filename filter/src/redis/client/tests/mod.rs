@@ -2,6 +2,7 @@
 
 mod bounds;
 mod losses;
+mod messages;
 mod replies;
 mod rig;
 mod scripts;

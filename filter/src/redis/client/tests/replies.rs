@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::rig::{Rig, TICK, overdue, pong, reply};
+use super::rig::{READY, Rig, TICK, overdue, pong, reply};
 use crate::redis::{COMMAND_TIMEOUT, Event, Value};
 
 #[test]
@@ -23,7 +23,7 @@ fn pushes_come_between_replies_and_in_the_handshake() {
     let mut rig = Rig::new();
     rig.tick();
     assert_eq!(rig.input(">1\r\n:7\r\n"), [push()]);
-    assert_eq!(rig.shake_hands().1, [Event::Ready]);
+    assert_eq!(rig.shake_hands().1, [READY]);
     assert_eq!(rig.input(">1\r\n:7\r\n"), [push()]);
     rig.submit(1).unwrap();
     assert_eq!(rig.input(">1\r\n:7\r\n+PONG\r\n>1\r\n:7\r\n"), [push(), pong(1), push()]);

@@ -14,6 +14,8 @@ pub(super) const DIGEST: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 pub(super) const HELLO: &str = "%1\r\n$5\r\nproto\r\n:3\r\n";
 /// How often the driver looks at the clock.
 pub(super) const TICK: Duration = Duration::from_millis(5);
+/// Ready, and nothing was subscribed to.
+pub(super) const READY: Event = Event::Ready { subscribed: false };
 /// What [`Rig::closed`] tells.
 pub(super) const STATUS_2: LostCause = LostCause::Closed(CloseCause::Status(2));
 
@@ -31,7 +33,11 @@ impl Rig {
     }
 
     pub(super) fn with_timeout(command_timeout: Duration) -> Self {
-        let options = Options { scripts: SCRIPTS, command_timeout, ..Options::default() };
+        Self::with(Options { command_timeout, ..Options::default() })
+    }
+
+    pub(super) fn with(options: Options) -> Self {
+        let options = Options { scripts: SCRIPTS, ..options };
         let client = Client::new(options, Rng::with_seed(1));
         Self { client, now: Instant::from_micros(1_000_000), due: None }
     }
@@ -43,7 +49,7 @@ impl Rig {
 
     pub(super) fn connected(mut self) -> Self {
         assert_eq!(self.tick(), [Event::Connect]);
-        assert_eq!(self.shake_hands().1, [Event::Ready]);
+        assert_eq!(self.shake_hands().1, [READY]);
         self
     }
 
@@ -108,7 +114,7 @@ impl Rig {
         self.now = self.now.max(self.due.unwrap());
         assert_eq!(self.tick(), [Event::Connect]);
         let (_, events) = self.shake_hands();
-        assert_eq!(events.last(), Some(&Event::Ready));
+        assert_eq!(events.last(), Some(&READY));
     }
 }
 

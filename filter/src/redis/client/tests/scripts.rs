@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::rig::{DIGEST, HELLO, Rig, TICK, overdue, pong, reply};
-use crate::redis::{COMMAND_TIMEOUT, Event, SubmitError, Value};
+use super::rig::{DIGEST, HELLO, READY, Rig, TICK, overdue, pong, reply};
+use crate::redis::{COMMAND_TIMEOUT, SubmitError, Value};
 
 const BY_SOURCE: &str = "*4\r\n$4\r\nEVAL\r\n$8\r\nreturn 1\r\n$1\r\n1\r\n$1\r\nk\r\n";
 const NO_SCRIPT: &str = "-NOSCRIPT No matching script.\r\n";
@@ -62,7 +62,7 @@ fn a_script_the_server_would_not_load_is_called_by_source() {
     rig.tick();
     rig.sent();
     let refused = "-ERR unknown command 'SCRIPT'\r\n".repeat(2);
-    assert_eq!(rig.input(&format!("{HELLO}{refused}")), [Event::Ready]);
+    assert_eq!(rig.input(&format!("{HELLO}{refused}")), [READY]);
     rig.call(0, 1).unwrap();
     assert_eq!(rig.sent(), BY_SOURCE);
 }

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use super::rig::{Rig, TICK, overdue, reply};
-use crate::redis::{
-    COMMAND_TIMEOUT, DEAD_AFTER, Event, GRACE, HANDSHAKE_TIMEOUT, OWN_STALL, Value,
-};
+use super::rig::{READY, Rig, TICK, overdue, reply};
+use crate::redis::{COMMAND_TIMEOUT, DEAD_AFTER, GRACE, HANDSHAKE_TIMEOUT, OWN_STALL, Value};
 
 #[test]
 fn after_a_stall_of_our_own_replies_are_read_first() {
@@ -60,5 +58,5 @@ fn a_stall_of_our_own_does_not_end_a_connection() {
     rig.tick();
     rig.pass(HANDSHAKE_TIMEOUT * 2);
     assert_eq!(rig.tick(), []);
-    assert_eq!(rig.shake_hands().1, [Event::Ready]);
+    assert_eq!(rig.shake_hands().1, [READY]);
 }

@@ -1,6 +1,6 @@
 //! When commands go out: they wait for the first handshake, and for no other.
 
-use super::rig::{Rig, STATUS_2, TICK, cut_off, lost, overdue, pong};
+use super::rig::{READY, Rig, STATUS_2, TICK, cut_off, lost, overdue, pong};
 use crate::redis::{
     COMMAND_TIMEOUT, Client, Credentials, Event, HANDSHAKE_TIMEOUT, LostCause, Options, Password,
     SubmitError,
@@ -17,7 +17,7 @@ fn commands_wait_for_the_first_handshake() {
     assert_eq!(rig.submit(2), Ok(()));
     let (hello, events) = rig.shake_hands();
     assert!(hello.starts_with("*4\r\n$5\r\nHELLO\r\n") && !hello.contains("PING"), "{hello}");
-    assert_eq!(events, [Event::Ready]);
+    assert_eq!(events, [READY]);
     assert_eq!(rig.sent(), "*1\r\n$4\r\nPING\r\n".repeat(2));
     assert_eq!(rig.input("+PONG\r\n+PONG\r\n"), [pong(1), pong(2)]);
     assert_eq!(rig.due, None);
@@ -41,7 +41,7 @@ fn a_command_does_not_wait_longer_than_its_deadline_for_the_first_handshake() {
     assert_eq!(rig.due, Some(deadline));
     assert_eq!(rig.ticks(TICK), [overdue(1)]);
     assert_eq!(rig.submit(2), Err(SubmitError::Unavailable));
-    assert_eq!(rig.shake_hands().1, [Event::Ready]);
+    assert_eq!(rig.shake_hands().1, [READY]);
     assert_eq!((rig.submit(3), rig.sent()), (Ok(()), "*1\r\n$4\r\nPING\r\n".to_owned()));
 }
 
@@ -55,7 +55,7 @@ fn after_a_failed_attempt_commands_do_not_wait() {
     rig.now = rig.due.unwrap();
     assert_eq!(rig.tick(), [Event::Connect]);
     assert_eq!(rig.submit(3), Err(SubmitError::Unavailable));
-    assert_eq!(rig.shake_hands().1, [Event::Ready]);
+    assert_eq!(rig.shake_hands().1, [READY]);
     assert_eq!(rig.submit(4), Ok(()));
 }
 

@@ -1,8 +1,4 @@
-//! What a counter is called: its Redis key, `mp:{<namespace>}:<kind>:1:<rule>:<per>:<id>`.
-//!
-//! The kind is `fw`, `sw` or `tb` (fixed window, sliding window, token bucket), `1` the version of what is stored
-//! there, and `per` in seconds or `month`: a rule whose algorithm or `per` was edited must start a counter of its own.
-//! The braces keep all counters of one namespace in one Redis Cluster slot, as one script call touches several of them.
+//! What a key is called in Redis: a prefix, and the id.
 //!
 //! The id is the parts of the key with `|` between them, each written so that no two lists of as many parts share an
 //! id. A missing part is `!missing`, an empty one is empty. Ids of more than 96 bytes are replaced by their digest, so
@@ -10,8 +6,6 @@
 //! on it.
 
 use sha2::{Digest, Sha256};
-
-use crate::config::{Algorithm, Per, Rule};
 
 /// Longest readable id in bytes. A longer one, which a client can make as long as a request's head may be, is replaced
 /// by its digest.
@@ -27,19 +21,12 @@ const MISSING: &[u8] = b"!missing";
 /// Between the parts of an id; escaped inside them.
 const SEPARATOR: u8 = b'|';
 
-/// What all counters of one rule share: the beginning of their names.
+/// The name that begins with `prefix` and has these parts.
 #[must_use]
-pub fn prefix(namespace: &str, rule: &Rule) -> Vec<u8> {
-    let kind = match rule.algorithm {
-        Algorithm::FixedWindow => "fw",
-        Algorithm::SlidingWindow => "sw",
-        Algorithm::TokenBucket { .. } => "tb",
-    };
-    let per = match rule.per {
-        Per::Span(span) => span.as_secs().to_string(),
-        Per::Month => "month".to_owned(),
-    };
-    format!("mp:{{{namespace}}}:{kind}:1:{}:{per}:", rule.name).into_bytes()
+pub fn name(prefix: &[u8], parts: &[Option<&[u8]>]) -> Vec<u8> {
+    let mut name = Name::new(prefix);
+    parts.iter().for_each(|part| name.push(*part));
+    name.finish()
 }
 
 /// A name in the making.
@@ -112,9 +99,8 @@ mod tests {
     use super::*;
 
     fn name(parts: &[Option<Vec<u8>>]) -> Vec<u8> {
-        let mut name = Name::new(b"prefix:");
-        parts.iter().for_each(|part| name.push(part.as_deref()));
-        name.finish()
+        let parts: Vec<_> = parts.iter().map(Option::as_deref).collect();
+        super::name(b"prefix:", &parts)
     }
 
     fn id(parts: &[Option<&str>]) -> String {

@@ -125,7 +125,7 @@ impl<'a> Parts<'a> {
 }
 
 /// A host in one spelling: lower case, without port and without the root's dot.
-pub(in crate::quota) fn plain_host(authority: &[u8]) -> Vec<u8> {
+pub(crate) fn plain_host(authority: &[u8]) -> Vec<u8> {
     let lower = authority.to_ascii_lowercase();
     let port_at = lower
         .iter()

@@ -1,0 +1,332 @@
+//! What breakers make of requests, and what becomes of calls.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::Worker;
+use super::effect::{Callback, ContextId, Effect};
+use crate::access_log::{BY_BREAKER, Entry};
+use crate::breaker::answer;
+use crate::breaker::board::{
+    Call, Ended, Event, Key, OPEN, OutgoingId, Refused, Said, Scope, Verdict,
+};
+use crate::breaker::evidence::Against;
+use crate::breaker::outcome::{self, CallView, Circumstances};
+use crate::breaker::record::Cause;
+use crate::breaker::script;
+use crate::breaker::told::{Standing as Is, Told};
+use crate::config::Breaker;
+use crate::exchange::{Conclusion, Fate, Tally};
+use crate::metrics::{BreakerSeries, Metric, Refusal};
+use crate::redis::{Ticket, Value};
+use crate::roster::Standing;
+use crate::shared::SharedData;
+use crate::time::{Instant, Now};
+
+/// Tickets from here on are those of what the board says.
+const FIRST_TICKET: u64 = 1 << 32;
+
+/// The calls that one request is, from when it passed to its end.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    calls: Vec<Call>,
+    wants_response: bool,
+    /// When its response began, if that was looked at.
+    answered_at: Option<Instant>,
+    /// How long the upstream wants to be left alone.
+    retry_after: Option<Duration>,
+}
+
+impl Calls {
+    /// Whether there are none, so that nothing has to be told of them.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
+
+    /// Whether something has to be seen of its response before its end.
+    #[must_use]
+    pub const fn wants_response(&self) -> bool {
+        self.wants_response
+    }
+}
+
+/// The response of a call, of which the header is being read.
+pub trait ResponseView: CallView {
+    /// The first line of the header field `retry-after`.
+    fn retry_after(&mut self) -> Option<Vec<u8>>;
+}
+
+/// Requests that wait for permits, with what quotas have concluded of them.
+pub(super) type Held = HashMap<u32, (Conclusion, Duration)>;
+
+impl Worker {
+    /// Concludes a request that an open breaker refuses, whatever quotas say.
+    pub(super) fn conclude_by_breaker(
+        &mut self,
+        now: Now,
+        keys: &[Key],
+        shared: &mut dyn SharedData,
+    ) -> Option<Conclusion> {
+        let refused = self.board.refuses(now, keys, shared)?;
+        self.refuse(refused, Duration::ZERO)
+    }
+
+    /// Lets a request pass that quotas let pass after they have `waited`, if breakers do too; `None` if that has to be
+    /// asked.
+    pub(super) fn pass(
+        &mut self,
+        now: Now,
+        context: ContextId,
+        keys: &[Key],
+        (conclusion, waited): (Conclusion, Duration),
+        shared: &mut dyn SharedData,
+    ) -> Option<(Conclusion, Calls)> {
+        if keys.is_empty() || matches!(conclusion.fate, Fate::Refuse(_)) {
+            return Some((conclusion, Calls::default()));
+        }
+        let verdict = self.board.admit(now, context.0, keys, shared);
+        if verdict == Verdict::Wait {
+            self.held.insert(context.0, (conclusion, waited));
+            return None;
+        }
+        Some(self.conclude(verdict, conclusion, waited))
+    }
+
+    fn conclude(
+        &mut self,
+        verdict: Verdict,
+        conclusion: Conclusion,
+        waited: Duration,
+    ) -> (Conclusion, Calls) {
+        match verdict {
+            Verdict::Pass(calls) => (conclusion, self.calls(calls)),
+            Verdict::Refuse(refused) => {
+                (self.refuse(refused, waited).unwrap_or(conclusion), Calls::default())
+            }
+            Verdict::Wait => (conclusion, Calls::default()),
+        }
+    }
+
+    fn calls(&self, calls: Vec<Call>) -> Calls {
+        let breakers = &self.plan.config().breakers;
+        let wants = |call: &Call| {
+            let of = breakers.get(call.breaker());
+            let asks = |of: &Breaker| of.trip.slow_percent.is_some() || of.obey_retry_after;
+            call.is_probe() || of.is_some_and(asks)
+        };
+        let wants_response = calls.iter().any(wants);
+        Calls { calls, wants_response, ..Calls::default() }
+    }
+
+    fn refuse(&mut self, refused: Refused, waited: Duration) -> Option<Conclusion> {
+        let Refused { breaker, retry_after } = refused;
+        self.count_of(breaker, BreakerSeries::Refused(Refusal::Refused));
+        let of = self.plan.config().breakers.get(breaker)?;
+        let fate = Fate::Refuse(answer::refusal(of, retry_after));
+        let entry = Entry { rule: &of.name, words: BY_BREAKER, remaining: None, waited };
+        Some(Conclusion { fate, entry: Some(entry.line()) })
+    }
+
+    /// The response of a request that passed has begun.
+    pub fn on_response(&mut self, now: Now, calls: &mut Calls, view: &mut dyn ResponseView) {
+        let breakers = &self.plan.config().breakers;
+        let of = |call: &Call| breakers.get(call.breaker());
+        if calls.calls.iter().filter_map(of).any(|breaker| breaker.trip.slow_percent.is_some()) {
+            calls.answered_at = Some(now.mono);
+        }
+        if calls.calls.iter().filter_map(of).any(|breaker| breaker.obey_retry_after)
+            && let Some(field) = view.retry_after()
+            && let Some(status) = view.code()
+        {
+            calls.retry_after = outcome::retry_after(status, &field, now.unix);
+        }
+        for call in calls.calls.iter().filter(|call| call.is_probe()) {
+            if let Some(breaker) = of(call) {
+                let known = circumstances(breaker, call, calls, true);
+                self.board.on_headers(call, outcome::ended(view, &known));
+            }
+        }
+    }
+
+    /// A request that passed is over, whatever became of it. `request_ended`: it was over with its header. This is a
+    /// callback of its own, and the clock is that of the one before, at most a tick ago: it has to be cheap.
+    pub fn on_calls_done(
+        &mut self,
+        calls: &Calls,
+        request_ended: bool,
+        view: &mut dyn CallView,
+        shared: &mut dyn SharedData,
+    ) {
+        let now = self.now;
+        self.begin_callback(now, Callback::End);
+        for call in &calls.calls {
+            let Some(breaker) = self.plan.config().breakers.get(call.breaker()) else { continue };
+            let ended = if self.board.wants_to_know(now, call) {
+                outcome::ended(view, &circumstances(breaker, call, calls, request_ended))
+            } else {
+                Ended::Success { slow: false }
+            };
+            self.board.on_end(now, call, ended, shared);
+        }
+        self.tell_of_board();
+    }
+
+    /// Whether a ticket is of what the board said.
+    pub(super) const fn is_of_breakers(ticket: Ticket) -> bool {
+        ticket.0 >= FIRST_TICKET && ticket.0 < u64::MAX
+    }
+
+    /// Redis has come or gone: the fleet decides, or this process alone.
+    pub(super) fn join_or_leave_fleet(&mut self, now: Now, shared: &mut dyn SharedData) {
+        if self.health.standing() == Some(Standing::Connected) {
+            self.join_fleet();
+        } else {
+            self.board.on_lost(now, shared);
+        }
+    }
+
+    /// Joins the fleet, if there is anything to share and this worker serves: who never does need not know.
+    pub(super) fn join_fleet(&mut self) {
+        if self.serves && !self.plan.config().breakers.is_empty() {
+            self.board.on_joined(self.is_told);
+        }
+    }
+
+    /// Redis has answered what the board said, or has not.
+    pub(super) fn on_breaker_answer(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        answer: Option<&Value>,
+        shared: &mut dyn SharedData,
+    ) {
+        let Some(id) = ticket.0.checked_sub(FIRST_TICKET).map(OutgoingId) else { return };
+        let said = match (answer, self.board.expected(id)) {
+            (Some(answer), Some(expected)) => script::said(expected, answer),
+            _ => Said::Nothing,
+        };
+        self.board.on_said(now, id, said, shared);
+    }
+
+    /// Does what the board wants, and lets those go who no longer wait for it.
+    pub(super) fn after_board(&mut self, now: Now, shared: &mut dyn SharedData) {
+        while let Some(redis) = &mut self.redis
+            && let Some((id, outgoing)) = self.board.poll_outgoing()
+        {
+            let request = self.breaker_calls.request(&mut self.rng, &outgoing);
+            let ticket = Ticket(FIRST_TICKET.saturating_add(id.0));
+            if redis.submit(now.mono, request, ticket).is_err() {
+                self.board.on_said(now, id, Said::Nothing, shared);
+            }
+        }
+        self.tell_of_board();
+    }
+
+    /// Tells of what has happened.
+    fn tell_of_board(&mut self) {
+        while let Some(event) = self.board.poll_event() {
+            match event {
+                Event::Decided { asker, verdict } => {
+                    let Some((conclusion, waited)) = self.held.remove(&asker) else { continue };
+                    let (conclusion, calls) = self.conclude(verdict, conclusion, waited);
+                    self.releases.push_back(Effect::Release(ContextId(asker), conclusion, calls));
+                }
+                Event::Shadowed { breaker } => {
+                    self.count_of(breaker, BreakerSeries::Refused(Refusal::Shadowed));
+                }
+                Event::Probe { breaker, result } => {
+                    self.count_of(breaker, BreakerSeries::Probes(result));
+                }
+                Event::Transition { breaker, scope, name, told } => {
+                    if let Some(cause) = told.cause {
+                        self.count_of(breaker, BreakerSeries::Transitions(scope, cause));
+                    }
+                    let of = self.plan.config().breakers.get(breaker);
+                    let line = of.map(|of| describe(&of.name, scope, &name, &told));
+                    self.effects.extend(line.map(|line| match told.standing {
+                        Is::Open { .. } => Effect::Warn(line),
+                        Is::Closed { .. } | Is::HalfOpen { .. } => Effect::Info(line),
+                    }));
+                    self.record_states();
+                }
+            }
+        }
+    }
+
+    /// Renews the gauges, and adds to the time for which breakers have been open.
+    pub(super) fn renew_breakers(&mut self, now: Now, shared: &mut dyn SharedData) {
+        if self.plan.config().breakers.is_empty() {
+            return;
+        }
+        self.board.refresh(now, shared);
+        for breaker in 0..self.plan.config().breakers.len() {
+            let is_open = |scope: &Scope| self.board.state(breaker, *scope) == Some(OPEN);
+            let open: Vec<Scope> =
+                [Scope::Replica, Scope::Fleet].into_iter().filter(is_open).collect();
+            if open.is_empty() {
+                continue;
+            }
+            let seconds = self.board.seconds_to_count(breaker, now, shared);
+            for scope in open.into_iter().filter(|_| seconds > 0) {
+                let series = BreakerSeries::OpenSeconds(scope);
+                self.counts.add(Metric::Breaker { breaker, series }, seconds);
+            }
+        }
+        self.record_states();
+    }
+
+    /// The gauges are those of the process: who has never had to do with a breaker says nothing.
+    fn record_states(&mut self) {
+        for breaker in 0..self.plan.config().breakers.len() {
+            for scope in [Scope::Replica, Scope::Fleet] {
+                let series = BreakerSeries::State(scope);
+                if let Some(state) = self.board.state(breaker, scope) {
+                    self.record(Metric::Breaker { breaker, series }, state);
+                }
+            }
+        }
+    }
+
+    fn count_of(&mut self, breaker: usize, series: BreakerSeries) {
+        self.counts.count(Metric::Breaker { breaker, series });
+    }
+}
+
+/// What is known of a call besides what Envoy knows.
+fn circumstances(
+    breaker: &Breaker,
+    call: &Call,
+    calls: &Calls,
+    request_ended: bool,
+) -> Circumstances {
+    let took = calls.answered_at.map(|at| at.saturating_since(call.began_at()));
+    let is_slow = |took| breaker.trip.slow_percent.is_some() && took > breaker.trip.slow_after;
+    Circumstances {
+        failure_statuses: breaker.failure_statuses,
+        request_ended,
+        slow: took.is_some_and(is_slow),
+        retry_after: calls.retry_after.filter(|_| breaker.obey_retry_after),
+        is_probe: call.is_probe(),
+    }
+}
+
+/// A transition, for people to read: with all that led to it.
+fn describe(breaker: &str, scope: Scope, name: &[u8], told: &Told) -> String {
+    let of = match scope {
+        Scope::Replica => "of this process",
+        Scope::Fleet => "of the fleet",
+    };
+    let name = String::from_utf8_lossy(name);
+    let key = name.split_once(&format!(":{breaker}:")).map_or("", |(_, key)| key);
+    let cause = told.cause.map_or("", Cause::word);
+    let Against { streak, calls, failures, slow } = told.against;
+    let is = match &told.standing {
+        Is::Closed { .. } => "closed".to_owned(),
+        Is::HalfOpen { .. } => "half-open".to_owned(),
+        Is::Open { wait_ms } => format!("open for {wait_ms} ms"),
+    };
+    let evidence =
+        format!("{streak} failures in a row, {failures} of {calls} calls failed, {slow} slow");
+    format!("breaker {breaker} {of} is {is}: {cause}; key {key:?}; tripped last on {evidence}")
+}
