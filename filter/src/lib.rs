@@ -5,6 +5,7 @@
 
 pub mod access_log;
 pub mod breaker;
+pub mod cache;
 pub mod config;
 pub mod exchange;
 pub mod grpc;

@@ -16,6 +16,7 @@
 
 mod answer;
 mod breaker;
+mod cache;
 mod config;
 mod headers;
 mod input;
@@ -26,6 +27,7 @@ mod resp;
 
 pub use self::answer::answer;
 pub use self::breaker::breaker;
+pub use self::cache::cache;
 pub use self::config::config;
 pub use self::question::question;
 pub use self::redis_client::redis_client;
