@@ -23,8 +23,14 @@ fn start() -> Fleet {
 
 /// Workers of all replicas that are connected to `node`.
 fn workers_at(node: &RedisNode) -> usize {
-    let clients = node.ask(&["CLIENT", "LIST", "TYPE", "normal"]).unwrap().to_string();
-    clients.matches("name=meliproxy ").count()
+    ask_for_workers(node).unwrap()
+}
+
+/// The same of a node whose role may change: then Sentinel has it drop all clients, the one that asks among them.
+fn ask_for_workers(node: &RedisNode) -> Result<usize, String> {
+    let clients = node.ask(&["CLIENT", "LIST", "TYPE", "normal"]);
+    let clients = clients.map_err(|error| error.to_string())?.to_string();
+    Ok(clients.matches("name=meliproxy ").count())
 }
 
 fn role(node: &RedisNode) -> String {
@@ -46,7 +52,7 @@ fn wait_until_named(fleet: &Fleet) {
 fn wait_until_followed(fleet: &Fleet, began_at: Instant, within: Duration) -> Duration {
     let all = fleet.replicas().len() * 2;
     let outcome = wait_until("all workers to be at the new primary", SOON, || {
-        match workers_at(fleet.redis().node(1)) {
+        match ask_for_workers(fleet.redis().node(1))? {
             workers if workers == all => Ok(()),
             workers => Err(format!("{workers} of {all}")),
         }
