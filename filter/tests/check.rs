@@ -24,7 +24,7 @@ fn file(name: &str, text: &str) -> String {
 
 #[test]
 fn a_good_file_is_ok() {
-    let expected = format!("{SHIPPED}: ok (2 routes, 3 rules, 0 breakers)\n");
+    let expected = format!("{SHIPPED}: ok (2 routes, 3 rules, 0 breakers, 0 cache policies)\n");
     assert_eq!(check(&[SHIPPED]), (0, expected, String::new()));
 }
 
@@ -38,7 +38,7 @@ fn every_problem_of_every_file_is_a_line_and_the_status_is_1() {
         format!(
             "{bad}: version: found 2, allowed: 1\n\
              {bad}: quotas: found 1, allowed: a list of 0 to 256 rules\n\
-             {SHIPPED}: ok (2 routes, 3 rules, 0 breakers)\n"
+             {SHIPPED}: ok (2 routes, 3 rules, 0 breakers, 0 cache policies)\n"
         )
     );
 }

@@ -1,7 +1,7 @@
 //! The configuration file. Here: what has to hold between its values, and all problems of a file at once. In `values`,
-//! `rule`, `overrides`, `breaker` and `answers`: what single values are taken and refused; in `full`: the file that
-//! they change; in `mangled`: files that are hardly files; in `reference`: that the reference and the schema for editors
-//! say the same as the reader.
+//! `rule`, `overrides`, `breaker`, `cache`, `cache_key` and `answers`: what single values are taken and refused; in
+//! `full`: the file that they change; in `mangled`: files that are hardly files; in `reference`: that the reference and
+//! the schema for editors say the same as the reader.
 
 #![allow(
     clippy::indexing_slicing,
@@ -16,6 +16,10 @@
 mod answers;
 #[path = "config/breaker.rs"]
 mod breaker;
+#[path = "config/cache.rs"]
+mod cache;
+#[path = "config/cache_key.rs"]
+mod cache_key;
 #[path = "config/full.rs"]
 mod full;
 #[path = "config/mangled.rs"]
@@ -113,6 +117,8 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(bare.redis, None);
     assert_eq!(bare.client_address.ipv6_prefix, 64);
     assert!(bare.routes.is_empty() && bare.rules.is_empty() && bare.breakers.is_empty());
+    assert!(bare.cache.is_empty());
+    assert_eq!(bare.cache_memory_bytes, 16_777_216);
     assert_eq!(bare.response_fields, ResponseFields { ratelimit: true, x_ratelimit: false });
 
     let config = parse(&json!({
@@ -165,11 +171,13 @@ fn names_are_unique_in_their_list_only() {
     let rule = file["quotas"][0].clone();
     file["quotas"].as_array_mut().unwrap().extend([rule.clone(), rule]);
     file["breakers"][1]["name"] = json!("items");
+    file["cache"][1]["name"] = json!("items");
     file["routes"][1]["name"] = json!("items");
     assert_refused(
         &file,
         &[
             "breakers[1].name: found \"items\" as in breakers[0], allowed: a name of its own",
+            "cache[1].name: found \"items\" as in cache[0], allowed: a name of its own",
             "quotas[2].name: found \"items\" as in quotas[0], allowed: a name of its own",
             "quotas[3].name: found \"items\" as in quotas[0], allowed: a name of its own",
             "routes[1].name: found \"items\" as in routes[0], allowed: a name of its own",
@@ -264,8 +272,8 @@ fn references_are_not_blamed_for_routes_that_cannot_be_read() {
              allowed: the name of a route, of which there are none"
         )
     };
-    let messages = [message("breakers"), message("quotas")];
-    assert_refused(&with("/routes", json!([])), &[&messages[0], &messages[1]]);
+    let messages = ["breakers", "cache", "quotas"].map(message);
+    assert_refused(&with("/routes", json!([])), &messages.each_ref().map(String::as_str));
 }
 
 #[test]
@@ -273,7 +281,7 @@ fn a_long_list_of_names_is_cut() {
     let routes: Vec<_> =
         (0..20).map(|n| json!({"name": format!("r{n}"), "path": format!("/{n}")})).collect();
     let errors = parse_text(&with("/routes", json!(routes)).to_string()).unwrap_err();
-    assert_eq!(errors.len(), 2);
+    assert_eq!(errors.len(), 3);
     assert!(errors.iter().all(|e| e.ends_with(r#""r14", "r15" or 4 more"#)), "{errors:?}");
 }
 
@@ -318,16 +326,27 @@ fn lists_are_bounded_in_length() {
     let rules = |count: usize| -> Vec<Value> {
         (0..count).map(|n| json!({"name": format!("q{n}"), "limit": 1, "per": "1s"})).collect()
     };
-    let breakers = |count: usize| -> Vec<Value> {
-        (0..count).map(|n| json!({"name": format!("b{n}")})).collect()
+    let named = |count: usize| -> Vec<Value> {
+        (0..count).map(|n| json!({"name": format!("n{n}"), "routes": [format!("r{n}")]})).collect()
     };
-    let file = |count: usize| json!({"version": 1, "routes": routes(count), "quotas": rules(count), "breakers": breakers(count)});
+    let file = |count: usize| {
+        json!({
+            "version": 1,
+            "redis": {},
+            "routes": routes(count),
+            "quotas": rules(count),
+            "breakers": named(count),
+            "cache": named(count),
+        })
+    };
     let config = parse(&file(256));
-    assert_eq!((config.routes.len(), config.rules.len(), config.breakers.len()), (256, 256, 256));
+    assert_eq!((config.routes.len(), config.rules.len()), (256, 256));
+    assert_eq!((config.breakers.len(), config.cache.len()), (256, 256));
     assert_refused(
         &file(257),
         &[
             "breakers: found a list of 257, allowed: a list of 0 to 256 breakers",
+            "cache: found a list of 257, allowed: a list of 0 to 256 policies",
             "quotas: found a list of 257, allowed: a list of 0 to 256 rules",
             "routes: found a list of 257, allowed: a list of 0 to 256 routes",
         ],

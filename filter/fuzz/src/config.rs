@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use meliproxy::cache::key::{self, Target};
 use meliproxy::config::{Config, MAX_PROBLEMS};
 use meliproxy::exchange::{Exchange, Fate, Tally, conclude_by_config};
 use meliproxy::key::HashSeed;
@@ -117,6 +118,12 @@ fn serve(config: Config) {
     let plan = Plan::new(config, HashSeed([7; 16]));
     for rule in 0..plan.config().rules.len() {
         assert_reply(&plan, &plan.refuse_by_config(&[rule]));
+    }
+    let path = b"/items/1?utm_a=1&b=2&a=3";
+    let target = Target { scheme: b"http", authority: b"example.com:80", path };
+    let fields = [("cookie", "session=1"), ("x-cost", "2")].into_iter().collect();
+    for cache in &plan.config().cache {
+        assert!(key::primary(&cache.policy.key, target, &fields).is_some(), "no key: {cache:?}");
     }
     let now = Now {
         mono: Instant::from_micros(1_000_000),

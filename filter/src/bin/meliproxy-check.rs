@@ -69,6 +69,7 @@ fn check(file: &Path) -> u8 {
                 (config.routes.len(), "routes"),
                 (config.rules.len(), "rules"),
                 (config.breakers.len(), "breakers"),
+                (config.cache.len(), "cache policies"),
             ];
             let counts = counts.map(|(count, what)| format!("{count} {what}")).join(", ");
             println!("{name}: ok ({counts})");

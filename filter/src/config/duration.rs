@@ -3,6 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::measure::{Range, Scale};
+
+pub(super) use super::measure::Written;
+
 /// A unit of time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
@@ -16,10 +20,11 @@ pub(super) enum Unit {
 /// Seconds and up.
 pub(super) const WHOLE_SECONDS: &[Unit] = &[Unit::S, Unit::M, Unit::H, Unit::D];
 
-impl Unit {
-    const ALL: [Self; 5] = [Self::Ms, Self::S, Self::M, Self::H, Self::D];
+/// The smallest is the millisecond.
+impl Scale for Unit {
+    const ALL: &'static [Self] = &[Self::Ms, Self::S, Self::M, Self::H, Self::D];
 
-    pub(super) const fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Self::Ms => "ms",
             Self::S => "s",
@@ -29,7 +34,7 @@ impl Unit {
         }
     }
 
-    const fn as_ms(self) -> u64 {
+    fn factor(self) -> u64 {
         match self {
             Self::Ms => 1,
             Self::S => 1000,
@@ -40,55 +45,19 @@ impl Unit {
     }
 }
 
-/// A duration as it is written.
-#[derive(Clone, Copy)]
-pub(super) struct Written(pub(super) u64, pub(super) Unit);
-
-impl Written {
-    /// Reads digits and a unit, and nothing else.
-    fn parse(text: &str) -> Option<Self> {
-        let (digits, unit) = text.split_at_checked(text.find(|c: char| !c.is_ascii_digit())?)?;
-        let unit = Unit::ALL.into_iter().find(|candidate| candidate.name() == unit)?;
-        Some(Self(digits.parse().ok()?, unit))
-    }
-
-    const fn as_ms(self) -> Option<u64> {
-        self.0.checked_mul(self.1.as_ms())
-    }
-}
-
-impl fmt::Display for Written {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.0, self.1.name())
-    }
-}
-
 /// The durations that a setting takes.
-pub(super) struct DurationRange {
-    pub(super) units: &'static [Unit],
-    pub(super) min: Written,
-    pub(super) max: Written,
-}
+pub(super) type DurationRange = Range<Unit>;
 
 impl DurationRange {
     /// The duration that `text` writes, if it is one of these.
     pub(super) fn parse(&self, text: &str) -> Option<Duration> {
-        let written = Written::parse(text).filter(|written| self.units.contains(&written.1))?;
-        let ms = written.as_ms()?;
-        (self.min.as_ms()? <= ms && ms <= self.max.as_ms()?).then(|| Duration::from_millis(ms))
+        self.amount(text).map(Duration::from_millis)
     }
 }
 
 impl fmt::Display for DurationRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units: Vec<_> = self.units.iter().map(|unit| unit.name()).collect();
-        let units = match units.split_last() {
-            Some((last, others)) if !others.is_empty() => {
-                format!("{} or {last}", others.join(", "))
-            }
-            Some(_) | None => units.concat(),
-        };
-        write!(f, "a whole number of {units} from {} to {}", self.min, self.max)
+        write!(f, "a whole number of {} from {} to {}", self.units_listed(), self.min, self.max)
     }
 }
 
@@ -97,7 +66,7 @@ mod tests {
     use super::*;
 
     const ANY: DurationRange =
-        DurationRange { units: &Unit::ALL, min: Written(0, Unit::Ms), max: Written(400, Unit::D) };
+        DurationRange { units: Unit::ALL, min: Written(0, Unit::Ms), max: Written(400, Unit::D) };
 
     #[test]
     fn each_unit_has_its_length() {

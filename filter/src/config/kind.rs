@@ -10,6 +10,7 @@ use serde_json::{Value as Json, json};
 use super::duration::DurationRange;
 use super::key::{Kind, Object, Reads};
 use super::reader::{Value, words_listed};
+use super::size::SizeRange;
 
 /// A whole number, read as a `T`, which holds all of the range.
 pub(super) struct Whole<T> {
@@ -166,8 +167,7 @@ impl Kind for DurationRange {
     }
 
     fn schema(&self) -> Json {
-        let units: Vec<_> = self.units.iter().map(|unit| unit.name()).collect();
-        json!({"type": "string", "pattern": format!("^[0-9]+({})$", units.join("|"))})
+        json!({"type": "string", "pattern": self.pattern()})
     }
 }
 
@@ -177,6 +177,31 @@ impl Reads for DurationRange {
     fn read<'d>(&self, value: &Value<'d>) -> Option<Duration> {
         let duration = value.as_text().and_then(|text| self.parse(text));
         duration.or_else(|| value.refuse(self.allowed()))
+    }
+}
+
+impl Kind for SizeRange {
+    fn allowed(&self) -> String {
+        self.to_string()
+    }
+
+    fn schema(&self) -> Json {
+        let [min, max] = self.ends();
+        json!({"anyOf": [
+            {"type": "integer", "minimum": min, "maximum": max},
+            {"type": "string", "pattern": self.pattern()},
+        ]})
+    }
+}
+
+/// In bytes.
+impl Reads for SizeRange {
+    type Out<'d> = u64;
+
+    fn read<'d>(&self, value: &Value<'d>) -> Option<u64> {
+        let bytes = value.as_whole().filter(|bytes| self.contains(*bytes));
+        let bytes = bytes.or_else(|| value.as_text().and_then(|text| self.amount(text)));
+        bytes.or_else(|| value.refuse(self.allowed()))
     }
 }
 

@@ -6,23 +6,27 @@
 //!
 //! The rooms: `json` (text to tree), `reader` (tree to values, noting problems), `key` and `kind` (what a key is, and
 //! what keys take), `shape` (which keys there are), [`mod@reference`] (the same for people and their editors),
-//! [`template`] and `duration` (the two little languages inside).
+//! [`template`], `duration` and `size` (the little languages inside, the last two of the kind `measure`).
 
 mod breaker;
+mod cache;
 mod duration;
 mod error;
 mod json;
 mod key;
 mod kind;
+mod measure;
 mod reader;
 pub mod reference;
 mod shape;
+mod size;
 pub mod template;
 
 use std::num::NonZeroU64;
 use std::time::Duration;
 
 pub use self::breaker::{Breaker, Force, Scope, Statuses, Trip};
+pub use self::cache::Cache;
 pub use self::error::{ConfigErrors, MAX_PROBLEMS, Problem};
 pub use self::json::MAX_FILE_BYTES;
 pub use self::template::Template;
@@ -34,13 +38,19 @@ pub struct Config {
     pub redis: Option<Redis>,
     /// `client_address`: how clients are told apart.
     pub client_address: ClientAddress,
-    /// `routes`: kinds of requests, for rules and breakers to refer to. At most 256, no two of which take the same requests by the
-    /// same template.
+    /// `routes`: kinds of requests, for rules, breakers and cache policies to refer to. At most 256, no two of which
+    /// take the same requests by the same template.
     pub routes: Vec<Route>,
     /// `quotas`: the rules, in the order of the file. At most 256. Absent: none.
     pub rules: Vec<Rule>,
     /// `breakers`: in the order of the file. At most 256. Absent: none.
     pub breakers: Vec<Breaker>,
+    /// `cache`: in the order of the file. At most 256. Absent: none, nothing is stored. If there are any, so is
+    /// [`Self::redis`], with [`Transport::Stream`].
+    pub cache: Vec<Cache>,
+    /// `cache_memory`: bytes of responses that each worker keeps in its memory beside Redis, 0 (none) to 1 GiB.
+    /// Default: 16 MiB.
+    pub cache_memory_bytes: u64,
     /// `response_fields`: which header fields tell clients how they stand. Default: `["ratelimit"]`.
     pub response_fields: ResponseFields,
 }
@@ -87,8 +97,8 @@ pub struct ClientAddress {
 /// A kind of requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// `name`: by which rules and breakers refer to it, and a label of metrics. 1 to 63 of `a-z`, `0-9`, `_` and `-`, the first a
-    /// letter or digit; unique among routes.
+    /// `name`: by which rules, breakers and cache policies refer to it, and a label of metrics. 1 to 63 of `a-z`, `0-9`,
+    /// `_` and `-`, the first a letter or digit; unique among routes.
     pub name: String,
     /// `path`: the paths that it takes. Of several templates that take a path the most specific one counts: from the
     /// left, a literal segment before `{name}` before `{*name}`.

@@ -75,6 +75,24 @@ pub(super) fn full() -> Value {
         }, {
             "name": "bare",
         }],
+        "cache": [{
+            "name": "items",
+            "routes": ["items"],
+            "profile": "rfc9111",
+            "default_ttl": "60s",
+            "max_ttl": "1d",
+            "max_object": "1MiB",
+            "stale_if_error": "10m",
+            "key": {
+                "drop_query": ["utm_*", "fbclid"],
+                "sort_query": true,
+                "headers": ["Accept-Version"],
+                "cookies": ["currency"],
+            },
+        }, {
+            "name": "bare",
+        }],
+        "cache_memory": "16MiB",
         "response_fields": ["ratelimit"],
         "$schema": "meliproxy.schema.json",
     })

@@ -17,7 +17,7 @@ fn any_value() -> impl Strategy<Value = Value> {
         any::<f64>().prop_map(Value::from),
         ".{0,8}".prop_map(Value::from),
         "[/{}*.%a]{0,8}".prop_map(Value::from),
-        "[0-9]{1,21}(ms|s|m|h|d)".prop_map(Value::from),
+        "[0-9]{1,21}(ms|s|m|h|d|B|KiB|MiB|GiB)".prop_map(Value::from),
         prop::sample::select(vec![
             "items",
             "rest",
@@ -31,7 +31,10 @@ fn any_value() -> impl Strategy<Value = Value> {
             "5xx",
             "route",
             "open",
-            "fleet"
+            "fleet",
+            "strict",
+            "utm_*",
+            "Cookie"
         ])
         .prop_map(Value::from),
     ];
@@ -39,7 +42,7 @@ fn any_value() -> impl Strategy<Value = Value> {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
             prop::collection::btree_map(
-                "(name|path|limit|burst|match|header|trip|force|slow_after|.{0,3})",
+                "(name|path|limit|burst|match|header|trip|force|slow_after|routes|key|headers|.{0,3})",
                 inner,
                 0..4
             )

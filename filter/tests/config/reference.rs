@@ -181,11 +181,32 @@ fn an_editor_sees_most_mistakes() {
         ("/breakers/0/probes", json!(0)),
         ("/breakers/0/shadow", json!(true)),
         ("/breakers/0/scope", json!("worker")),
+        ("/redis/transport", json!("callout")),
+        ("/cache/0/profile", json!("rfc7234")),
+        ("/cache/0/default_ttl", json!(60)),
+        ("/cache/0/default_ttl", json!("60000ms")),
+        ("/cache/0/max_object", json!("1GiB")),
+        ("/cache/0/max_object", json!("1MB")),
+        ("/cache/0/max_object", json!(0)),
+        ("/cache/0/max_object", json!(8_388_609)),
+        ("/cache/0/key", json!({"query": []})),
+        ("/cache/0/key/drop_query", json!(["a*b"])),
+        ("/cache/0/key/drop_query", json!([""])),
+        ("/cache/0/key/drop_query", json!(["a".repeat(65)])),
+        ("/cache/0/key/headers", json!(["a b"])),
+        ("/cache/0/key/cookies", json!(["a;b"])),
+        ("/cache_memory", json!("16")),
     ] {
         assert!(schema_problems(&with(pointer, value.clone())).is_some(), "{pointer}: {value}");
     }
-    for pointer in ["/version", "/routes/0/path", "/quotas/0/limit", "/quotas/0/overrides/0/match"]
-    {
+    for pointer in [
+        "/version",
+        "/redis",
+        "/routes/0/path",
+        "/quotas/0/limit",
+        "/quotas/0/overrides/0/match",
+        "/cache/0/name",
+    ] {
         assert!(schema_problems(&without(pointer)).is_some(), "{pointer}");
     }
 }

@@ -1,5 +1,6 @@
 //! Value by value: what is refused with exactly which words, and what is taken at each bound.
 
+use meliproxy::config::Transport;
 use serde_json::json;
 
 use super::{assert_each_refused, assert_refused, parse, parse_text, with, without};
@@ -18,7 +19,6 @@ fn both_ends_of_every_range_are_taken() {
         ("/redis/timeout", json!("1000ms")),
         ("/redis/timeout", json!("1s")),
         ("/redis/transport", json!("stream")),
-        ("/redis/transport", json!("callout")),
         ("/client_address/ipv6_prefix", json!(1)),
         ("/client_address/ipv6_prefix", json!(128)),
         ("/routes/1/name", json!(name_of_63)),
@@ -31,6 +31,9 @@ fn both_ends_of_every_range_are_taken() {
     ] {
         parse(&with(pointer, value));
     }
+    let mut file = with("/redis/transport", json!("callout"));
+    file["cache"] = json!([]);
+    assert_eq!(parse(&file).redis.unwrap().transport, Transport::Callout);
 }
 
 #[test]
@@ -169,7 +172,7 @@ fn what_is_needed_and_missing_is_named() {
 
 #[test]
 fn an_unknown_key_is_refused_with_the_known_ones() {
-    const TOP: &str = r#""version", "redis", "client_address", "routes", "quotas", "breakers", "response_fields" or "$schema""#;
+    const TOP: &str = r#""version", "redis", "client_address", "routes", "quotas", "breakers", "cache", "cache_memory", "response_fields" or "$schema""#;
     const RULE: &str = "\"name\", \"routes\", \"by\", \"limit\", \"per\", \"algorithm\", \"burst\", \
                         \"precision\", \"cost\", \"overrides\", \"on_store_failure\", \"shadow\", \
                         \"enforce_percent\" or \"refusal\"";
@@ -181,7 +184,7 @@ fn an_unknown_key_is_refused_with_the_known_ones() {
     for (pointer, path, hint, allowed) in [
         ("/quota", "quota", " (did you mean \"quotas\"?)", TOP),
         ("/breaker", "breaker", " (did you mean \"breakers\"?)", TOP),
-        ("/cache", "cache", "", TOP),
+        ("/caches", "caches", " (did you mean \"cache\"?)", TOP),
         ("/$id", "[\"$id\"]", "", TOP),
         ("/a b\n", "[\"a b\\n\"]", "", TOP),
         ("/redis/time_out", "redis.time_out", " (did you mean \"timeout\"?)", REDIS),

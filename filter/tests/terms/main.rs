@@ -77,6 +77,8 @@ fn the_route_is_a_part() {
         routes,
         rules,
         breakers: Vec::new(),
+        cache: Vec::new(),
+        cache_memory_bytes: 0,
         response_fields,
     };
     let opening = Plan::new(config, HashSeed([7; 16])).open(&mut Request::to("/items/1"));
@@ -160,6 +162,8 @@ fn a_shadow_is_enforced_for_nobody_and_a_share_for_as_many_as_it_says() {
             routes: Vec::new(),
             rules,
             breakers: Vec::new(),
+            cache: Vec::new(),
+            cache_memory_bytes: 0,
             response_fields,
         };
         let plan = Plan::new(config, HashSeed([seed; 16]));

@@ -43,6 +43,8 @@ pub(crate) fn plan(rules: Vec<Rule>) -> Plan {
         routes: Vec::new(),
         rules,
         breakers: Vec::new(),
+        cache: Vec::new(),
+        cache_memory_bytes: 0,
         response_fields,
     };
     Plan::new(config, HashSeed([7; 16]))

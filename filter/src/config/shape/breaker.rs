@@ -47,7 +47,7 @@ const FAILURE_STATUSES: Key<List<StatusKind>> = Key {
 const UNITS: &[Unit] = &[Unit::Ms, Unit::S, Unit::M, Unit::H];
 
 /// Shorter than what it takes to tell all workers of it, a time would mean nothing.
-const MIN: Written = Written(100, Unit::Ms);
+const MIN: Written<Unit> = Written(100, Unit::Ms);
 
 const OPEN_FOR: Key<DurationRange> = Key {
     name: "open_for",

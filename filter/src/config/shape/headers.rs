@@ -16,9 +16,8 @@ const MAX_NAME_BYTES: usize = 64;
 /// Longest value in bytes, for the same reason as [`MAX_FIELDS`].
 const MAX_VALUE_BYTES: usize = 1024;
 
-/// A field that the connection needs (RFC 9110 §7.6.1), or that stands in a refusal anyway: a second one would make of
-/// it what nobody meant.
-const TAKEN: &[&str] = &[
+/// Fields that the connection needs (RFC 9110 §7.6.1), and how long a message is.
+const OF_CONNECTION: &[&str] = &[
     "connection",
     "keep-alive",
     "te",
@@ -26,6 +25,18 @@ const TAKEN: &[&str] = &[
     "transfer-encoding",
     "upgrade",
     "content-length",
+];
+
+/// What fields of the connection to a proxy begin with.
+const PROXY_PREFIX: &str = "proxy-";
+
+/// Whether a field, its name in lower case, is about the connection.
+pub(super) fn is_of_connection(name: &str) -> bool {
+    OF_CONNECTION.contains(&name) || name.starts_with(PROXY_PREFIX)
+}
+
+/// Fields that stand in a refusal anyway: a second one would make of it what nobody meant.
+const TAKEN: &[&str] = &[
     "content-type",
     "retry-after",
     "ratelimit",
@@ -37,9 +48,6 @@ const TAKEN: &[&str] = &[
     "server",
     "host",
 ];
-
-/// What fields of the connection to a proxy begin with.
-const TAKEN_PREFIX: &str = "proxy-";
 
 const NAME: &str = "the name of a header field: 1 to 64 characters of a token (RFC 9110 §5.6.2)";
 
@@ -99,7 +107,7 @@ fn read_field(name: String, value: &Value<'_>, is_repeated: bool) -> Option<(Str
     if name.len() > MAX_NAME_BYTES || !is_token(&name) {
         return value.refuse_found("no name of a header field".to_owned(), NAME);
     }
-    if TAKEN.contains(&&*name) || name.starts_with(TAKEN_PREFIX) {
+    if TAKEN.contains(&&*name) || is_of_connection(&name) {
         return value.refuse_found(
             "a field of the connection, or one that is set anyway".to_owned(),
             "any other field",

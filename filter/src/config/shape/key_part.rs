@@ -43,7 +43,7 @@ pub(super) const FIELD_NAME: Text = Text {
 };
 
 /// RFC 6265 §4.1.1.
-const COOKIE_NAME: Text = Text {
+pub(super) const COOKIE_NAME: Text = Text {
     allowed: "the name of a cookie: 1 to 64 characters of a token (RFC 9110 §5.6.2)",
     pattern: "^[-!#$%&'*+.^_`|~0-9A-Za-z]{1,64}$",
     is_allowed: is_name,

@@ -3,6 +3,8 @@
 mod answers;
 mod block;
 mod breaker;
+mod cache;
+mod cache_key;
 mod cost;
 mod headers;
 mod key_part;
@@ -22,6 +24,7 @@ use super::json::Node;
 use super::key::{Absent, Key, Object};
 use super::kind::{List, Text, Whole};
 use super::reader::{Members, Value};
+use super::size::{SizeRange, Unit, Written};
 use super::{ClientAddress, Config};
 
 /// The version of this shape.
@@ -55,12 +58,12 @@ const IPV6_PREFIX: Key<Whole<u8>> = Key {
     absent: Absent::Is("64"),
 };
 
-/// Each route, rule and breaker has metrics of its own, and every rule of a request is asked of Redis.
+/// Each route, rule, breaker and cache policy has metrics of its own, and every rule of a request is asked of Redis.
 const LENGTH: RangeInclusive<usize> = 0..=256;
 
 const ROUTES: Key<List<Object>> = Key {
     name: "routes",
-    doc: "kinds of requests, for rules and breakers to refer to",
+    doc: "kinds of requests, for rules, breakers and cache policies to refer to",
     takes: List { length: LENGTH, of: "routes", item: route::OBJECT },
     absent: Absent::Is("[]"),
 };
@@ -79,6 +82,26 @@ const BREAKERS: Key<List<Object>> = Key {
     absent: Absent::Is("[]"),
 };
 
+const CACHE: Key<List<Object>> = Key {
+    name: "cache",
+    doc: "which responses are stored in Redis for all replicas, and used again",
+    takes: List { length: LENGTH, of: "policies", item: cache::OBJECT },
+    absent: Absent::Is("[]"),
+};
+
+const CACHE_MEMORY: Key<SizeRange> = Key {
+    name: "cache_memory",
+    doc: "bytes of responses that each worker keeps in its memory beside Redis; with 0 none",
+    takes: SizeRange {
+        units: &[Unit::Bytes, Unit::Kib, Unit::Mib, Unit::Gib],
+        min: Written(0, Unit::Bytes),
+        max: Written(1, Unit::Gib),
+    },
+    absent: Absent::Is(r#""16MiB""#),
+};
+
+const DEFAULT_CACHE_MEMORY_BYTES: u64 = 16 << 20;
+
 const SCHEMA: Key<Text> = Key {
     name: "$schema",
     doc: "where an editor finds the schema of this file; read by editors only",
@@ -95,10 +118,18 @@ pub(super) const OBJECT: Object = Object {
         &ROUTES,
         &QUOTAS,
         &BREAKERS,
+        &CACHE,
+        &CACHE_MEMORY,
         &answers::RESPONSE_FIELDS,
         &SCHEMA,
     ],
-    between: "{}",
+    between: r#"{
+        "if": {"properties": {"cache": {"minItems": 1}}, "required": ["cache"]},
+        "then": {
+            "properties": {"redis": {"properties": {"transport": {"const": "stream"}}}},
+            "required": ["redis"]
+        }
+    }"#,
 };
 
 /// Reads the configuration out of a whole file.
@@ -120,6 +151,9 @@ fn read_config(file: &mut Members<'_, '_>) -> Option<Config> {
     let routes = ROUTES.of(file).or(Vec::new(), |list| ROUTES.takes.items(list));
     let rules = QUOTAS.of(file).or(Vec::new(), |list| QUOTAS.takes.items(list));
     let breakers = BREAKERS.of(file).or(Vec::new(), |list| BREAKERS.takes.items(list));
+    let cache_value = CACHE.of(file);
+    let cache = cache_value.or(Vec::new(), |list| CACHE.takes.items(list));
+    let cache_memory_bytes = CACHE_MEMORY.read_or(file, DEFAULT_CACHE_MEMORY_BYTES);
     let response_fields = answers::RESPONSE_FIELDS
         .of(file)
         .or(answers::DEFAULT_FIELDS, answers::read_response_fields);
@@ -141,6 +175,13 @@ fn read_config(file: &mut Members<'_, '_>) -> Option<Config> {
             .into_iter()
             .collect()
     });
+    let cache = cache.as_deref().and_then(|policies| {
+        read_names(policies);
+        if !policies.is_empty() {
+            cache::refuse_without_stream(&cache_value, &redis_value);
+        }
+        cache::read_all(policies, route_names.as_deref())
+    });
 
     version?;
     schema?;
@@ -150,6 +191,8 @@ fn read_config(file: &mut Members<'_, '_>) -> Option<Config> {
         routes: routes?,
         rules: rules?,
         breakers: breakers?,
+        cache: cache?,
+        cache_memory_bytes: cache_memory_bytes?,
         response_fields: response_fields?,
     })
 }

@@ -1,4 +1,4 @@
-//! Names that the file gives to its routes, rules and breakers, and refers to them by.
+//! Names that the file gives to its routes, rules, breakers and cache policies, and refers to them by.
 
 use super::super::RouteIndex;
 use super::super::kind::Text;
@@ -7,7 +7,7 @@ use super::super::reader::{Value, did_you_mean, words_listed};
 /// Longest such name in bytes: one label of a host name (RFC 1035 §2.3.4), as orchestrators have it.
 const MAX_NAME_BYTES: usize = 63;
 
-/// The name of a route, rule or breaker.
+/// The name of a route, rule, breaker or cache policy.
 pub(super) const NAME: Text = Text {
     allowed: "1 to 63 of a-z, 0-9, _ and -, the first a letter or digit",
     pattern: "^[a-z0-9][a-z0-9_-]{0,62}$",

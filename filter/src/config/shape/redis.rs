@@ -39,7 +39,7 @@ const TIMEOUT: Key<DurationRange> = Key {
     absent: Absent::Is(r#""20ms""#),
 };
 
-const TRANSPORT: Key<Words<Transport>> = Key {
+pub(super) const TRANSPORT: Key<Words<Transport>> = Key {
     name: "transport",
     doc: "how Redis is reached: `stream` is one long-lived stream of each worker, `callout` a connection for each question",
     takes: Words(&[("stream", Transport::Stream), ("callout", Transport::Callout)]),

@@ -10,7 +10,7 @@ use super::name::NAME;
 
 const NAME_KEY: Key<Text> = Key {
     name: "name",
-    doc: "how rules and breakers refer to it; unique among routes",
+    doc: "how rules, breakers and cache policies refer to it; unique among routes",
     takes: NAME,
     absent: Absent::Refused,
 };

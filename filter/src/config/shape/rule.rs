@@ -27,9 +27,12 @@ const NAME_KEY: Key<Text> = Key {
 pub(super) const ROUTES: Key<List<Text>> = Key {
     name: "routes",
     doc: "which requests it is about",
-    takes: List { length: 1..=256, of: "routes", item: ROUTE_NAME },
+    takes: ROUTE_NAMES,
     absent: Absent::Means("every request, also those of no route"),
 };
+
+/// The routes that an entry is about.
+pub(super) const ROUTE_NAMES: List<Text> = List { length: 1..=256, of: "routes", item: ROUTE_NAME };
 
 const BY: Key<List<PartKind>> = Key {
     name: "by",
@@ -230,7 +233,7 @@ pub(super) fn read_routes(
     route_names: Option<&[Option<&str>]>,
 ) -> Option<Option<Vec<RouteIndex>>> {
     value.optional(|list| {
-        ROUTES.takes.distinct(list, |value| {
+        ROUTE_NAMES.distinct(list, |value| {
             let name = ROUTE_NAME.read(value)?;
             find_route(value, name, route_names?)
         })
