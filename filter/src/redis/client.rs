@@ -49,10 +49,6 @@ pub const DEAD_AFTER: Duration = Duration::from_secs(1);
 /// Most commands in flight: several times what one worker of Envoy sends within
 /// [`super::COMMAND_TIMEOUT`].
 pub const MAX_IN_FLIGHT: usize = 4096;
-/// Most bytes of commands in flight: nothing tells of back-pressure, and Envoy buffers without a
-/// limit what Redis does not read. A script call counts with its source, as that may have to be
-/// sent.
-pub const MAX_IN_FLIGHT_BYTES: usize = 4 << 20;
 /// Most pushes in one piece of input: nothing in flight bounds them, and the bytes that the decoder
 /// may hold are millions of small ones. A megabyte, which is how much Envoy buffers of a connection
 /// by default, of messages of 64 bytes.
@@ -138,7 +134,7 @@ impl Client {
         let size_bytes = self.scripts.size_bytes(&request).ok_or(SubmitError::Unavailable)?;
         self.admits()?;
         let total_bytes = self.size_bytes.saturating_add(size_bytes);
-        if total_bytes > MAX_IN_FLIGHT_BYTES {
+        if total_bytes > self.options.most_bytes {
             return Err(SubmitError::Overloaded);
         }
         self.watch_if_nothing_is_owed(now);

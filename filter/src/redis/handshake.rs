@@ -56,6 +56,7 @@ pub(super) struct Introduction<'a> {
     pub(super) client_name: &'a str,
     pub(super) scripts: &'a [&'a str],
     pub(super) channels: &'a [String],
+    pub(super) tracked: Option<&'a [u8]>,
 }
 
 /// The digest by which a script is called, `None` if the server would not load it.
@@ -67,6 +68,8 @@ enum Awaited {
     Hello,
     Auth,
     Script,
+    /// Of `CLIENT TRACKING`.
+    Tracked,
     /// Of the `HELLO` behind `SUBSCRIBE`, or before that the error of `SUBSCRIBE`.
     Subscribed,
     /// Of a command whose reply does not matter.
@@ -103,6 +106,7 @@ pub(super) struct Handshake {
     awaited: VecDeque<Awaited>,
     digests: Vec<Digest>,
     subscription: Subscription,
+    is_tracking_refused: bool,
 }
 
 impl Handshake {
@@ -143,6 +147,14 @@ impl Handshake {
         }
     }
 
+    /// From here on pushes tell of every change of these keys, behind whatever was answered before it.
+    fn track(&mut self, prefix: Option<&[u8]>, out: &mut Vec<u8>) {
+        let Some(prefix) = prefix else { return };
+        let words: [&[u8]; 5] = [b"TRACKING", b"ON", b"BCAST", b"PREFIX", prefix];
+        let tracking = words.into_iter().fold(Command::new(b"CLIENT"), Command::arg);
+        self.send(&tracking, Awaited::Tracked, out);
+    }
+
     fn subscribe(&mut self, channels: &[String], out: &mut Vec<u8>) {
         if channels.is_empty() {
             return;
@@ -173,6 +185,7 @@ impl Handshake {
             Awaited::Hello => self.on_hello(reply, introduction, out),
             Awaited::Auth => on_auth(reply),
             Awaited::Script => on_script(reply).map(|digest| self.digests.push(digest)),
+            Awaited::Tracked => self.on_tracked(reply),
             Awaited::Subscribed => self.on_subscribed(reply),
         };
         match taken {
@@ -195,6 +208,7 @@ impl Handshake {
             if is_replica(server) {
                 return Err(LostCause::NotPrimary);
             }
+            self.track(introduction.tracked, out);
             self.subscribe(introduction.channels, out);
             return Ok(());
         }
@@ -206,6 +220,16 @@ impl Handshake {
         }
         self.begin_in_resp2(introduction, out);
         Ok(())
+    }
+
+    fn on_tracked(&mut self, reply: &Value) -> Result<(), LostCause> {
+        let Value::Error(error) = reply else { return Ok(()) };
+        self.is_tracking_refused = true;
+        match refusal(error) {
+            // The connection serves without it.
+            None | Some(LostCause::AuthRefused) => Ok(()),
+            Some(cause) => Err(cause),
+        }
     }
 
     fn on_subscribed(&mut self, reply: &Value) -> Result<(), LostCause> {
@@ -239,7 +263,9 @@ impl Handshake {
 
     const fn is_subscribed(&self) -> bool {
         match &self.subscription {
-            Subscription::Asked { unconfirmed } => unconfirmed.is_empty(),
+            Subscription::Asked { unconfirmed } => {
+                unconfirmed.is_empty() && !self.is_tracking_refused
+            }
             Subscription::None | Subscription::Refused => false,
         }
     }

@@ -28,13 +28,13 @@ mod scripts;
 mod watch;
 
 pub use self::callout::{CALL_TIMEOUT, Callout, MAX_ANSWER_BYTES};
-pub use self::client::{Client, DEAD_AFTER, MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES, MAX_PUSHES};
+pub use self::client::{Client, DEAD_AFTER, MAX_IN_FLIGHT, MAX_PUSHES};
 pub use self::command::{Command, Request, ScriptCall, ScriptId};
 pub use self::connection::HANDSHAKE_TIMEOUT;
 pub use self::decoder::{Decoder, Limits};
 pub use self::error::{CloseCause, Failure, LostCause, ServerError, SubmitError};
 pub use self::event::{Event, Ticket};
 pub use self::handshake::{Credentials, Password};
-pub use self::options::{COMMAND_TIMEOUT, Options};
+pub use self::options::{COMMAND_TIMEOUT, MAX_IN_FLIGHT_BYTES, Options};
 pub use self::resp::{Limit, ProtocolError, Value};
 pub use self::watch::{GRACE, OWN_STALL};

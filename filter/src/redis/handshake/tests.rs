@@ -55,7 +55,8 @@ fn run_with(
     let (mut first, mut second) = (Vec::new(), Vec::new());
     let channels: Vec<String> = channels.iter().map(ToString::to_string).collect();
     let (client_name, scripts) = ("m e", SCRIPTS);
-    let introduction = Introduction { credentials, client_name, scripts, channels: &channels };
+    let (channels, tracked) = (&channels[..], None);
+    let introduction = Introduction { credentials, client_name, scripts, channels, tracked };
     let mut handshake = Handshake::begin(introduction, &mut first);
     let mut progress = Progress::Pending;
     for reply in replies {
@@ -147,7 +148,8 @@ fn a_server_that_cannot_be_used_is_told_apart() {
 #[test]
 fn a_reply_too_many_is_no_handshake() {
     let credentials = &secret();
-    let introduction = Introduction { credentials, client_name: "me", scripts: &[], channels: &[] };
+    let (client_name, scripts, channels, tracked) = ("me", &[][..], &[][..], None);
+    let introduction = Introduction { credentials, client_name, scripts, channels, tracked };
     let mut out = Vec::new();
     let mut handshake = Handshake::begin(introduction, &mut out);
     let mut reply = |value| handshake.on_reply(&value, introduction, &mut out);
@@ -258,4 +260,31 @@ fn nothing_is_subscribed_to_in_resp2() {
     let (first, second, progress) = run_with(&secret(), CHANNELS, &replies);
     assert!(!format!("{first}{second}").contains("SUBSCRIBE"));
     assert_eq!(progress, done_with(false));
+}
+
+#[test]
+fn changes_of_keys_are_told_once_the_server_has_agreed() {
+    let credentials = &secret();
+    let channels = &["one".to_owned()][..];
+    let (client_name, scripts, tracked) = ("me", &[][..], Some(&b"mp:"[..]));
+    let introduction = Introduction { credentials, client_name, scripts, channels, tracked };
+    for (answer, expected) in [
+        (ok(), Progress::Done { digests: vec![], subscribed: true }),
+        (error("NOPERM no tracking"), Progress::Done { digests: vec![], subscribed: false }),
+        (error("ERR unknown subcommand"), Progress::Done { digests: vec![], subscribed: false }),
+        (error("BUSY script"), Progress::Failed(LostCause::NotReady("BUSY".to_owned()))),
+    ] {
+        let mut out = Vec::new();
+        let mut handshake = Handshake::begin(introduction, &mut Vec::new());
+        assert_eq!(handshake.on_reply(&hello("master"), introduction, &mut out), Progress::Pending);
+        let text = String::from_utf8_lossy(&out).into_owned();
+        let tracking = "$8\r\nTRACKING\r\n$2\r\nON\r\n$5\r\nBCAST\r\n$6\r\nPREFIX\r\n$3\r\nmp:\r\n";
+        assert!(text.contains(tracking), "{text}");
+        let mut progress = handshake.on_reply(&answer, introduction, &mut out);
+        if progress == Progress::Pending {
+            handshake.on_confirmation(b"one");
+            progress = handshake.on_reply(&hello("master"), introduction, &mut out);
+        }
+        assert_eq!(progress, expected, "{answer:?}");
+    }
 }
