@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::access_log::Entry;
 use crate::config::OnStoreFailure;
-use crate::http::{Fields, LocalReply};
+use crate::http::{Fields, LocalReply, StoredReply};
 use crate::metrics::{Metric, Outcome};
 use crate::plan::{Opening, Plan};
 use crate::quota::lease::Leases;
@@ -65,8 +65,10 @@ pub struct Conclusion {
 pub enum Fate {
     /// It goes on to the upstream; the response gets these fields.
     Pass(Fields),
-    /// It is answered here.
+    /// It is refused.
     Refuse(LocalReply),
+    /// It is answered, out of a store or about one.
+    Serve(Box<StoredReply>),
 }
 
 /// Where an exchange leaves its counts.

@@ -6,6 +6,9 @@
 
 use crate::breaker::board::{ProbeResult, Scope};
 use crate::breaker::record::Cause;
+use crate::cache::keeper::{Miss, Series as CacheSeries, Stale, Tier};
+use crate::cache::request::Bypass;
+use crate::cache::storable::Refusal as StoreRefusal;
 
 /// What was decided, and what the decision rested on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +98,44 @@ pub enum Metric {
         /// Which series.
         series: BreakerSeries,
     },
+    /// Of one cache policy: `meliproxy_cache_hits_total{cache,tier="l1"|"l2"}`,
+    /// `meliproxy_cache_stale_total{cache,cause}`, `meliproxy_cache_misses_total{cache,reason}`,
+    /// `meliproxy_cache_bypasses_total{cache,reason}`, `meliproxy_cache_collapsed_total{cache}`,
+    /// `meliproxy_cache_stored_total{cache}`, `meliproxy_cache_not_stored_total{cache,reason}` and
+    /// `meliproxy_cache_invalidations_total{cache}`: requests, or their responses.
+    Cache {
+        /// Index of the policy.
+        cache: usize,
+        /// Which series.
+        series: CacheSeries,
+    },
+    /// `meliproxy_cache_served_bytes_total{cache}`: bytes of bodies that were sent out of stored responses.
+    CacheServedBytes {
+        /// Index of the policy.
+        cache: usize,
+    },
+    /// `meliproxy_cache_purges_total{outcome="done"|"failed"}`: invalidations by hand.
+    CachePurges(Purge),
+    /// `meliproxy_cache_memory_bytes`: what the worker that was heard last keeps in its memory.
+    CacheMemory,
+}
+
+/// What has come of an invalidation by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purge {
+    /// All workers know of it.
+    Done,
+    /// Redis could not be told.
+    Failed,
+}
+
+/// How many of what has series of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Rules.
+    pub rules: usize,
+    /// Breakers.
+    pub breakers: usize,
 }
 
 /// One series of a breaker.
@@ -155,17 +196,34 @@ const RESULTS: [(ProbeResult, &str); 4] = [
     (ProbeResult::Lapsed, "lapsed"),
 ];
 
-/// Series that do not depend on the rules; they come first.
-const FIXED: usize = 5 + FAILURES.len();
+const PURGES: [(Purge, &str); 2] = [(Purge::Done, "done"), (Purge::Failed, "failed")];
+
+/// Series that do not depend on the configuration; they come first.
+const FIXED: usize = 5 + FAILURES.len() + PURGES.len() + 1;
+/// Series of one cache policy, in the order of [`cache_place`], and the bytes.
+const PER_CACHE: usize = Tier::ALL.len()
+    + Stale::ALL.len()
+    + Miss::ALL.len()
+    + Bypass::ALL.len()
+    + StoreRefusal::ALL.len()
+    + SINGLE.len()
+    + 1;
+/// Those without a label of their own.
+const SINGLE: [&str; 4] =
+    ["collapsed_total", "stored_total", "invalidations_total", "served_bytes_total"];
+/// Why else a response is not stored.
+const OUTRUN: &str = "outrun";
 /// Series of one rule.
 const PER_RULE: usize = OUTCOMES.len();
 /// Series of one breaker, in the order of [`BreakerSeries`].
 const PER_BREAKER: usize =
     2 * SCOPES.len() + SCOPES.len() * Cause::ALL.len() + REFUSALS.len() + RESULTS.len();
 
-/// The place of a series in [`definitions`] for so many rules.
+/// The place of a series in [`definitions`].
 #[must_use]
-pub const fn index(metric: Metric, rules_count: usize) -> usize {
+pub const fn index(metric: Metric, layout: Layout) -> usize {
+    let breakers = FIXED + layout.rules * PER_RULE;
+    let caches = breakers + layout.breakers * PER_BREAKER;
     match metric {
         Metric::RedisLatency => 0,
         Metric::RedisConnects => 1,
@@ -174,9 +232,30 @@ pub const fn index(metric: Metric, rules_count: usize) -> usize {
         Metric::Degraded => 4,
         Metric::RedisFailures(cause) => 5 + cause as usize,
         Metric::Decisions { rule, outcome } => FIXED + rule * PER_RULE + outcome as usize,
-        Metric::Breaker { breaker, series } => {
-            FIXED + rules_count * PER_RULE + breaker * PER_BREAKER + series.place()
-        }
+        Metric::Breaker { breaker, series } => breakers + breaker * PER_BREAKER + series.place(),
+        Metric::CachePurges(outcome) => 5 + FAILURES.len() + outcome as usize,
+        Metric::CacheMemory => FIXED - 1,
+        Metric::Cache { cache, series } => caches + cache * PER_CACHE + cache_place(series),
+        Metric::CacheServedBytes { cache } => caches + (cache + 1) * PER_CACHE - 1,
+    }
+}
+
+const fn cache_place(series: CacheSeries) -> usize {
+    const STALE: usize = Tier::ALL.len();
+    const MISSES: usize = STALE + Stale::ALL.len();
+    const BYPASSES: usize = MISSES + Miss::ALL.len();
+    const NOT_STORED: usize = BYPASSES + Bypass::ALL.len();
+    const SINGLE: usize = NOT_STORED + StoreRefusal::ALL.len() + 1;
+    match series {
+        CacheSeries::Hit(tier) => tier as usize,
+        CacheSeries::Stale(cause) => STALE + cause as usize,
+        CacheSeries::Miss(reason) => MISSES + reason as usize,
+        CacheSeries::Bypass(reason) => BYPASSES + reason as usize,
+        CacheSeries::NotStored(reason) => NOT_STORED + reason as usize,
+        CacheSeries::Outrun => SINGLE - 1,
+        CacheSeries::Collapsed => SINGLE,
+        CacheSeries::Stored => SINGLE + 1,
+        CacheSeries::Invalidated => SINGLE + 2,
     }
 }
 
@@ -196,11 +275,12 @@ impl BreakerSeries {
     }
 }
 
-/// All series for a list of rules and one of breakers, each with its full name as Envoy is given it.
+/// All series for the names of rules, breakers and cache policies, each with its full name as Envoy is given it.
 #[must_use]
 pub fn definitions<'a>(
     rules: impl Iterator<Item = &'a str>,
     breakers: impl Iterator<Item = &'a str>,
+    caches: impl Iterator<Item = &'a str>,
 ) -> Vec<(Kind, String)> {
     let mut all = vec![
         (Kind::Histogram, "meliproxy_redis_latency_us".to_owned()),
@@ -212,6 +292,10 @@ pub fn definitions<'a>(
     for (_, cause) in FAILURES {
         all.push((Kind::Counter, format!("meliproxy_redis_failures_total.cause={cause}")));
     }
+    for (_, outcome) in PURGES {
+        all.push((Kind::Counter, format!("meliproxy_cache_purges_total.outcome={outcome}")));
+    }
+    all.push((Kind::Gauge, "meliproxy_cache_memory_bytes".to_owned()));
     for rule in rules {
         for (_, outcome, source) in OUTCOMES {
             let labels = format!("rule={rule}.outcome={outcome}.source={source}");
@@ -220,7 +304,22 @@ pub fn definitions<'a>(
         }
     }
     breakers.for_each(|breaker| define_breaker(breaker, &mut all));
+    caches.for_each(|cache| define_cache(cache, &mut all));
     all
+}
+
+fn define_cache(cache: &str, all: &mut Vec<(Kind, String)>) {
+    let mut define = |series: &str, label: &str, value: &str| {
+        let label = if label.is_empty() { String::new() } else { format!(".{label}={value}") };
+        all.push((Kind::Counter, format!("meliproxy_cache_{series}.cache={cache}{label}")));
+    };
+    Tier::ALL.iter().for_each(|(_, tier)| define("hits_total", "tier", tier));
+    Stale::ALL.iter().for_each(|(_, cause)| define("stale_total", "cause", cause));
+    Miss::ALL.iter().for_each(|(_, reason)| define("misses_total", "reason", reason));
+    Bypass::ALL.iter().for_each(|reason| define("bypasses_total", "reason", reason.name()));
+    StoreRefusal::ALL.iter().for_each(|reason| define("not_stored_total", "reason", reason.name()));
+    define("not_stored_total", "reason", OUTRUN);
+    SINGLE.iter().for_each(|series| define(series, "", ""));
 }
 
 fn define_breaker(breaker: &str, all: &mut Vec<(Kind, String)>) {
@@ -253,8 +352,11 @@ mod tests {
 
     #[test]
     fn each_metric_has_the_place_of_its_name() {
-        let all = definitions(["a", "b"].into_iter(), ["c", "d"].into_iter());
-        let name = |metric| all[index(metric, 2)].1.as_str();
+        let names = [["a", "b"], ["c", "d"], ["e", "f"]].map(<[_; 2]>::into_iter);
+        let [rules, breakers, caches] = names;
+        let all = definitions(rules, breakers, caches);
+        let layout = Layout { rules: 2, breakers: 2 };
+        let name = |metric| all[index(metric, layout)].1.as_str();
         assert_eq!(name(Metric::RedisLatency), "meliproxy_redis_latency_us");
         assert_eq!(name(Metric::RedisConnects), "meliproxy_redis_connects_total");
         assert_eq!(name(Metric::RedisDisconnects), "meliproxy_redis_disconnects_total");
@@ -297,6 +399,45 @@ mod tests {
                 assert_eq!(name(BreakerSeries::Probes(result)), probes);
             }
         }
-        assert_eq!(all.len(), FIXED + 2 * PER_RULE + 2 * PER_BREAKER);
+        for (outcome, text) in PURGES {
+            let expected = format!("meliproxy_cache_purges_total.outcome={text}");
+            assert_eq!(name(Metric::CachePurges(outcome)), expected);
+        }
+        assert_eq!(name(Metric::CacheMemory), "meliproxy_cache_memory_bytes");
+        for (cache, of) in ["e", "f"].into_iter().enumerate() {
+            let expected =
+                |series: &str, labels: &str| format!("meliproxy_cache_{series}.cache={of}{labels}");
+            let check = |series, expected: String| {
+                assert_eq!(name(Metric::Cache { cache, series }), expected);
+            };
+            for (tier, text) in Tier::ALL {
+                check(CacheSeries::Hit(tier), expected("hits_total", &format!(".tier={text}")));
+            }
+            for (cause, text) in Stale::ALL {
+                check(
+                    CacheSeries::Stale(cause),
+                    expected("stale_total", &format!(".cause={text}")),
+                );
+            }
+            for (reason, text) in Miss::ALL {
+                let labels = format!(".reason={text}");
+                check(CacheSeries::Miss(reason), expected("misses_total", &labels));
+            }
+            for reason in Bypass::ALL {
+                let labels = format!(".reason={}", reason.name());
+                check(CacheSeries::Bypass(reason), expected("bypasses_total", &labels));
+            }
+            for reason in StoreRefusal::ALL {
+                let labels = format!(".reason={}", reason.name());
+                check(CacheSeries::NotStored(reason), expected("not_stored_total", &labels));
+            }
+            check(CacheSeries::Outrun, expected("not_stored_total", ".reason=outrun"));
+            check(CacheSeries::Collapsed, expected("collapsed_total", ""));
+            check(CacheSeries::Stored, expected("stored_total", ""));
+            check(CacheSeries::Invalidated, expected("invalidations_total", ""));
+            let bytes = name(Metric::CacheServedBytes { cache });
+            assert_eq!(bytes, expected("served_bytes_total", ""));
+        }
+        assert_eq!(all.len(), FIXED + 2 * PER_RULE + 2 * PER_BREAKER + 2 * PER_CACHE);
     }
 }

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use crate::breaker::board::{Key, Terms as BreakerTerms};
 use crate::breaker::keys::{self, Keys};
+use crate::cache::policy::KeyOptions;
+use crate::cache::wanted::{Policies, Wanted};
 use crate::config::{Config, OnStoreFailure};
 use crate::http::path::{self, Resource};
 use crate::http::{Fields, LocalReply, RequestView};
@@ -27,6 +29,7 @@ pub struct Plan {
     terms: Vec<Terms>,
     announcer: Announcer,
     keys: Keys,
+    caches: Policies,
     seed: HashSeed,
 }
 
@@ -43,6 +46,8 @@ pub struct Opening {
     pub checks: Vec<Check>,
     /// The breakers that it falls under, in the order of the configuration.
     pub breakers: Vec<Key>,
+    /// What it wants of the cache, if it has to do with it.
+    pub cache: Option<Wanted>,
 }
 
 impl Plan {
@@ -56,13 +61,27 @@ impl Plan {
         let router = Router::new(&config);
         let announcer = Announcer::new(&config);
         let keys = Keys::new(namespace, &config, &mut parts, seed);
-        Self { config, router, parts, terms, announcer, keys, seed }
+        let caches = Policies::new(&config);
+        Self { config, router, parts, terms, announcer, keys, caches, seed }
     }
 
     /// The breakers, as the board of a worker has to know them.
     #[must_use]
     pub fn breakers(&self) -> Vec<BreakerTerms> {
         keys::terms(namespace(&self.config), &self.config)
+    }
+
+    /// Whether there is a cache at all.
+    #[must_use]
+    pub const fn has_cache(&self) -> bool {
+        !self.caches.is_empty()
+    }
+
+    /// What requests of the cache for this path, in the spelling that is sent, have to agree in.
+    #[must_use]
+    pub fn key_options(&self, path: &[u8]) -> Option<&KeyOptions> {
+        let resource = Resource::of(path::without_query(path));
+        self.caches.key_options(self.caches.of(self.router.find(b"GET", &resource)))
     }
 
     /// The seed of all keys' hashes.
@@ -117,7 +136,8 @@ impl Plan {
         let target = view.path().unwrap_or_default();
         let canonical = path::canonical(&target);
         let resource = Resource::of(path::without_query(&canonical));
-        let method = self.router.needs_method().then(|| view.method());
+        let is_cached = !self.caches.is_empty();
+        let method = (self.router.needs_method() || is_cached).then(|| view.method());
         let method = method.as_ref().map(Option::as_deref);
         let route = self.router.find(method.flatten().unwrap_or_default(), &resource);
         let found = Found {
@@ -143,11 +163,26 @@ impl Plan {
             }
         }
         let breakers = self.keys.of(route, &mut parts);
+        let cache = is_cached.then(|| {
+            // What may change something is about what a GET would get, whose route may be another one.
+            let route = match method.flatten() {
+                Some(b"GET" | b"HEAD") => route,
+                _ => self.router.find(b"GET", &resource),
+            };
+            self.caches.wanted(self.caches.of(route)?, &canonical, view)
+        });
         let rewritten_path = match &canonical {
             Cow::Borrowed(_) => None,
             Cow::Owned(path) => Some(path.clone()),
         };
-        Opening { rewritten_path, refused_by, would_refuse, checks, breakers }
+        Opening {
+            rewritten_path,
+            refused_by,
+            would_refuse,
+            checks,
+            breakers,
+            cache: cache.flatten(),
+        }
     }
 }
 

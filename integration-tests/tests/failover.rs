@@ -51,12 +51,13 @@ fn wait_until_named(fleet: &Fleet) {
 
 fn wait_until_followed(fleet: &Fleet, began_at: Instant, within: Duration) -> Duration {
     let all = fleet.replicas().len() * 2;
-    let outcome = wait_until("all workers to be at the new primary", SOON, || {
-        match ask_for_workers(fleet.redis().node(1))? {
-            workers if workers == all => Ok(()),
-            workers => Err(format!("{workers} of {all}")),
-        }
-    });
+    let outcome =
+        wait_until("all workers to be at the new primary", SOON, || {
+            match ask_for_workers(fleet.redis().node(1))? {
+                workers if workers == all => Ok(()),
+                workers => Err(format!("{workers} of {all}")),
+            }
+        });
     outcome.unwrap();
     let took = began_at.elapsed();
     wait_until_named(fleet);

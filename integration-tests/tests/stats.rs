@@ -81,7 +81,7 @@ fn decisions_and_the_state_of_redis_are_counted_where_they_happen() {
 
     // Every metric is there from the start, not only once it counts something.
     let page = series(first);
-    for (kind, name) in metrics::definitions(RULES.into_iter(), [].into_iter()) {
+    for (kind, name) in metrics::definitions(RULES.into_iter(), [].into_iter(), [].into_iter()) {
         let name = match kind {
             metrics::Kind::Histogram => format!("{name}_count{{}}"),
             metrics::Kind::Counter | metrics::Kind::Gauge => shown(&name),

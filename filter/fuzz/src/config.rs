@@ -6,7 +6,7 @@ use meliproxy::cache::key::{self, Target};
 use meliproxy::config::{Config, MAX_PROBLEMS};
 use meliproxy::exchange::{Exchange, Fate, Tally, conclude_by_config};
 use meliproxy::key::HashSeed;
-use meliproxy::metrics::{self, Metric};
+use meliproxy::metrics::{self, Layout, Metric};
 use meliproxy::plan::Plan;
 use meliproxy::quota::lease::Leases;
 use meliproxy::quota::refusals::Refusals;
@@ -102,8 +102,8 @@ fn read(text: &[u8]) {
     }
 }
 
-/// Counts nothing, but only what there is: so many series for so many rules.
-struct Known(usize, usize);
+/// Counts nothing, but only what there is: so many series in this layout.
+struct Known(usize, Layout);
 
 impl Tally for Known {
     fn count(&mut self, metric: Metric) {
@@ -114,7 +114,9 @@ impl Tally for Known {
 fn serve(config: Config) {
     let rules = config.rules.iter().map(|rule| rule.name.as_str());
     let breakers = config.breakers.iter().map(|breaker| breaker.name.as_str());
-    let mut tally = Known(metrics::definitions(rules, breakers).len(), config.rules.len());
+    let caches = config.cache.iter().map(|cache| cache.name.as_str());
+    let layout = Layout { rules: config.rules.len(), breakers: config.breakers.len() };
+    let mut tally = Known(metrics::definitions(rules, breakers, caches).len(), layout);
     let plan = Plan::new(config, HashSeed([7; 16]));
     for rule in 0..plan.config().rules.len() {
         assert_reply(&plan, &plan.refuse_by_config(&[rule]));

@@ -15,6 +15,7 @@ pub(crate) fn assert_well_formed(plan: &Plan, conclusion: &Conclusion) {
             assert_fields(plan, fields.iter().map(|(name, value)| (*name, &**value)));
         }
         Fate::Refuse(reply) => assert_reply(plan, reply),
+        Fate::Serve(_) => panic!("nothing is served before the cache was asked"),
     }
     if let Some(entry) = &conclusion.entry {
         assert!(entry.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()), "{entry:?}");

@@ -72,6 +72,14 @@ impl RequestView for Request<'_> {
     fn source_address(&mut self) -> Option<Vec<u8>> {
         Some(self.source_address.to_vec())
     }
+
+    fn lines(&mut self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        Vec::new()
+    }
+
+    fn is_over(&self) -> bool {
+        true
+    }
 }
 
 /// Lines: path, host, address, cookies, another field, and the prefix that addresses are counted by.

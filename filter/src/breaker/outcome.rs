@@ -57,7 +57,7 @@ const LOST: u64 = NO_HEALTHY_UPSTREAM
     | DNS_RESOLUTION_FAILED;
 
 /// The details of what the upstream has answered itself, whichever status.
-const VIA_UPSTREAM: &[u8] = b"via_upstream";
+pub const VIA_UPSTREAM: &[u8] = b"via_upstream";
 
 /// 504 Gateway Timeout: what Envoy answers where nothing came.
 const GATEWAY_TIMEOUT: u16 = 504;

@@ -11,8 +11,9 @@ pub const MOST_GROUPS: usize = 128;
 /// Longest name of a group in bytes; longer ones do not count.
 pub const LONGEST_NAME_BYTES: usize = 1024;
 
-/// Fields that are for caches and not for clients.
-pub const FIELDS: [&str; 4] = ["surrogate-key", "cache-tag", "xkey", "cache-groups"];
+/// Fields that are for the cache in front of the origin alone, so that clients do not see them. `Cache-Groups` is for
+/// every cache on the way.
+pub const HIDDEN: [&str; 3] = ["surrogate-key", "cache-tag", "xkey"];
 
 /// A group of responses.
 ///

@@ -7,10 +7,16 @@ use crate::http::path;
 /// Methods that change nothing (RFC 9110 §9.2.1). Any other one may, also one that is not known.
 const SAFE: [&[u8]; 5] = [b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"QUERY"];
 
+/// Whether a method may change something.
+#[must_use]
+pub fn is_unsafe(method: &[u8]) -> bool {
+    !SAFE.contains(&method)
+}
+
 /// Whether the response to a request makes stored ones invalid: the method is not known to be safe, and it was no error.
 #[must_use]
 pub fn invalidates(method: &[u8], status: u16) -> bool {
-    !SAFE.contains(&method) && (200..400).contains(&status)
+    is_unsafe(method) && (200..400).contains(&status)
 }
 
 /// The paths, with their queries, at the origin of the request that are invalid then: its own, and those that the

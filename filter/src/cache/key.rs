@@ -61,7 +61,9 @@ fn part(key: &mut Vec<u8>, name: &[u8], value: Option<&[u8]>) {
     }
 }
 
-fn path(options: &KeyOptions, path: &[u8]) -> Vec<u8> {
+/// Path and query, as far as they count.
+#[must_use]
+pub fn path(options: &KeyOptions, path: &[u8]) -> Vec<u8> {
     let Some(at) = path.iter().position(|byte| *byte == b'?') else { return path.to_vec() };
     if options.drop_query.is_empty() && !options.sort_query {
         return path.to_vec();

@@ -31,6 +31,10 @@ pub enum Bypass {
 }
 
 impl Bypass {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Method, Self::Content, Self::Upgrade, Self::Target, Self::Unkeyed];
+
     /// As a label of metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {

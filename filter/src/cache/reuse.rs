@@ -88,16 +88,16 @@ pub fn reuse(stored: &Stored, request: &Request, now_ms: u64) -> Reuse {
         || directives.max_age.is_some_and(|most| age_s > most)
         || directives.min_fresh.is_some_and(|least| left_s < least);
     if is_wanted_fresher {
-        return forward(stored, Cause::Request);
+        return Reuse::Forward(forward(stored, Cause::Request));
     }
     if stored.no_cache {
-        return forward(stored, Cause::Stale);
+        return Reuse::Forward(forward(stored, Cause::Stale));
     }
     if is_fresh {
         return Reuse::Answer(answer(stored, request, now_ms));
     }
     if stored.forbids_stale {
-        return forward(stored, Cause::Stale);
+        return Reuse::Forward(forward(stored, Cause::Stale));
     }
     if stale_for_s < stored.stale_while_revalidate_s {
         return Reuse::AnswerAndRefresh(answer(stored, request, now_ms));
@@ -105,7 +105,7 @@ pub fn reuse(stored: &Stored, request: &Request, now_ms: u64) -> Reuse {
     if directives.max_stale.is_some_and(|most| stale_for_s <= most) {
         return Reuse::Answer(answer(stored, request, now_ms));
     }
-    forward(stored, Cause::Stale)
+    Reuse::Forward(forward(stored, Cause::Stale))
 }
 
 /// The answer from a stale response if the upstream has failed, and if that is allowed: by the response for so long, or
@@ -160,12 +160,14 @@ pub fn answer(stored: &Stored, request: &Request, now_ms: u64) -> Answer {
     Answer { status, fields, part, ttl_s }
 }
 
-fn forward(stored: &Stored, cause: Cause) -> Reuse {
+/// How a stored response is validated.
+#[must_use]
+pub fn forward(stored: &Stored, cause: Cause) -> Forward {
     let condition =
         |(name, of): (&'static str, &str)| Some((name, stored.fields.first(of)?.to_vec()));
     let fields = [("if-none-match", "etag"), ("if-modified-since", "last-modified")];
     let conditions = fields.into_iter().filter_map(condition).collect();
-    Reuse::Forward(Forward { cause, conditions })
+    Forward { cause, conditions }
 }
 
 #[cfg(test)]

@@ -25,6 +25,11 @@ pub enum Handling {
         /// More about it.
         detail: Option<&'static str>,
     },
+    /// Nobody answered: the request wanted what there is not.
+    Refused {
+        /// What it wanted.
+        detail: &'static str,
+    },
 }
 
 impl Handling {
@@ -48,6 +53,7 @@ impl Handling {
                 }
                 detail
             }
+            Self::Refused { detail } => Some(detail),
         };
         if let Some(detail) = detail {
             let _ = write!(text, "; detail={detail}");

@@ -36,6 +36,20 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Status,
+        Self::NoStore,
+        Self::RequestNoStore,
+        Self::Private,
+        Self::Authorization,
+        Self::SetCookie,
+        Self::Vary,
+        Self::Unusable,
+        Self::TooLarge,
+        Self::Incomplete,
+    ];
+
     /// As a label of metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {

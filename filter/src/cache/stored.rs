@@ -148,6 +148,11 @@ impl Stored {
         self.age_s(now_ms).saturating_sub(self.lifetime_s)
     }
 
+    /// Makes it stale from this moment on, if it is fresh for longer: in milliseconds since 1970.
+    pub fn expire_at(&mut self, at_ms: u64) {
+        self.lifetime_s = self.lifetime_s.min(self.age_s(at_ms));
+    }
+
     /// Whether the upstream can be asked if it is still good.
     #[must_use]
     pub fn has_validator(&self) -> bool {

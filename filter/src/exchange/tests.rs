@@ -48,6 +48,14 @@ impl crate::http::RequestView for Root {
     fn source_address(&mut self) -> Option<Vec<u8>> {
         None
     }
+
+    fn lines(&mut self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        Vec::new()
+    }
+
+    fn is_over(&self) -> bool {
+        true
+    }
 }
 
 fn plan() -> Plan {

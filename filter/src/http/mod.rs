@@ -6,6 +6,8 @@ pub mod path;
 pub mod query;
 
 use std::borrow::Cow;
+use std::ops::Range;
+use std::rc::Rc;
 
 /// The request that is being read.
 ///
@@ -27,6 +29,13 @@ pub trait RequestView {
 
     /// Envoy's `source.address`: who the connection, or the trusted proxy in front, says the client is.
     fn source_address(&mut self) -> Option<Vec<u8>>;
+
+    /// All lines of the header in their order, those whose names begin with `:` included. Asked only of requests that a
+    /// cache has to do with.
+    fn lines(&mut self) -> Vec<(Vec<u8>, Vec<u8>)>;
+
+    /// Whether the request is over with its header.
+    fn is_over(&self) -> bool;
 }
 
 /// Header fields: names in lower case, and values.
@@ -41,4 +50,25 @@ pub struct LocalReply {
     pub headers: Vec<(Cow<'static, str>, String)>,
     /// Content.
     pub body: Vec<u8>,
+}
+
+/// A reply out of a store: any bytes that HTTP can carry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredReply {
+    /// Status code.
+    pub status: u16,
+    /// Header fields: names in lower case, and values, perhaps several of one name.
+    pub fields: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Where the content is.
+    pub body: Rc<[u8]>,
+    /// The part of it that is sent; for HEAD the one that is named. None: the status has no content.
+    pub part: Option<Range<usize>>,
+}
+
+impl StoredReply {
+    /// The content.
+    #[must_use]
+    pub fn content(&self) -> Option<&[u8]> {
+        self.part.clone().map(|part| self.body.get(part).unwrap_or_default())
+    }
 }

@@ -6,26 +6,31 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, BufferType, LogLevel};
 
-use super::host::{self, EndOfCall, Headers, HostSharedData, ResponseHeaders};
+use super::host::{self, EndOfCall, Headers, HostSharedData, ResponseHeaders, WholeHeader};
 use super::link::Link;
+use super::wire;
 use crate::access_log;
+use crate::cache::reuse::SET_ASIDE;
 use crate::config::{Config, Transport};
 use crate::exchange::{Conclusion, Fate};
-use crate::http::Fields;
+use crate::http::{Fields, RequestView};
 use crate::key::HashSeed;
-use crate::metrics::{self, Kind, Metric};
+use crate::metrics::{self, Kind, Layout, Metric};
 use crate::plan::Plan;
 use crate::quota::lease::Unspent;
 use crate::redis::{Client, CloseCause, Credentials, Options, Password};
 use crate::rng::Rng;
 use crate::shared::SharedData;
 use crate::time::Now;
-use crate::worker::{self, Callback, Calls, ContextId, Effect, Place, Verdict, Worker};
+use crate::worker::{
+    self, Callback, ContextId, Effect, LinkId, Onward, Outcome, Part, Place, Verdict, Worker,
+};
 
 thread_local! {
     /// The host's numbers of series, by name. The host makes a new one at each definition, so a series is defined once
@@ -46,18 +51,35 @@ struct Shared {
     root: u32,
     worker: RefCell<Worker>,
     link: Link,
+    cache_link: Link,
+    has_cache: bool,
     metric_ids: Vec<Option<u32>>,
-    rules_count: usize,
-    /// By request that was paused and goes on: what its response gets, and the calls that it is.
+    layout: Layout,
+    /// By request that was paused and goes on: what its response gets, and what it is.
     passed: RefCell<HashMap<u32, Passed>>,
+    /// Requests that this VM makes to itself, by the host's number.
+    refreshes: RefCell<HashMap<u32, u64>>,
 }
+
+/// The filter chain by which invalidations are ordered.
+const PURGE_CHAIN: &[u8] = b"meliproxy-purge";
+
+/// The filter chain, and the cluster that leads there, by which this VM's own requests come back to it.
+const REFRESH_CHAIN: &[u8] = b"meliproxy-refresh";
+const REFRESH_CLUSTER: &str = "cache_refresh";
+
+/// The field that tells which request of its own it is.
+const REFRESH_FIELD: &str = "x-meliproxy-refresh";
+
+/// How long such a request may take.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What is kept of a request that passed, until its end.
 #[derive(Default)]
 struct Passed {
     /// What its response gets.
     fields: Fields,
-    calls: Calls,
+    onward: Onward,
 }
 
 impl Filter {
@@ -68,29 +90,60 @@ impl Filter {
         let config = Config::parse(&text).map_err(|problems| problems.to_string())?;
         let rules = config.rules.iter().map(|rule| rule.name.as_str());
         let breakers = config.breakers.iter().map(|breaker| breaker.name.as_str());
-        let metric_ids = metric_ids(metrics::definitions(rules, breakers));
-        let rules_count = config.rules.len();
+        let caches = config.cache.iter().map(|cache| cache.name.as_str());
+        let metric_ids = metric_ids(metrics::definitions(rules, breakers, caches));
+        let layout = Layout { rules: config.rules.len(), breakers: config.breakers.len() };
         let credentials = Credentials {
             username: host::environment("MELIPROXY_REDIS_USERNAME"),
             password: host::environment("MELIPROXY_REDIS_PASSWORD").map(Password::new),
         };
         let transport = config.redis.as_ref().map_or(Transport::Stream, |redis| redis.transport);
         let link = Link::new(transport, &credentials);
+        let (cache_link, has_cache) =
+            (Link::new(Transport::Stream, &credentials), !config.cache.is_empty());
+        let id = u64::from_le_bytes(host::random());
+        let client =
+            |options| Client::new(options, Rng::with_seed(u64::from_le_bytes(host::random())));
         let redis = config.redis.as_ref().map(|redis| {
-            let options = Options {
-                credentials,
+            client(Options {
+                credentials: credentials.clone(),
                 scripts: worker::SCRIPTS,
                 channels: worker::channels(&config),
                 command_timeout: redis.timeout,
                 ..Options::default()
-            };
-            Client::new(options, Rng::with_seed(u64::from_le_bytes(host::random())))
+            })
+        });
+        let store = config.redis.as_ref().filter(|_| has_cache).map(|redis| {
+            let (channels, tracked) = worker::cache_subscriptions(&redis.namespace, id);
+            client(Options {
+                credentials: credentials.clone(),
+                client_name: "meliproxy-cache".to_owned(),
+                scripts: worker::CACHE_SCRIPTS,
+                channels,
+                tracked: Some(tracked),
+                command_timeout: redis.timeout * worker::CACHE_TIMEOUTS,
+                most_bytes: worker::CACHE_MOST_BYTES,
+            })
         });
         let plan = Rc::new(Plan::new(config, HashSeed(of_process("hash-seed", host::random()))));
         let process = u64::from_le_bytes(of_process("process", host::random()));
-        let worker = Worker::new(u64::from_le_bytes(host::random()), process, plan, redis);
-        let (worker, passed) = (RefCell::new(worker), RefCell::default());
-        let shared = Shared { root, worker, link, metric_ids, rules_count, passed };
+        let mut worker = Worker::new(id, process, plan, redis);
+        if let Some(store) = store {
+            worker = worker.with_cache(store);
+        }
+        let (worker, passed, refreshes) =
+            (RefCell::new(worker), RefCell::default(), RefCell::default());
+        let shared = Shared {
+            root,
+            worker,
+            link,
+            cache_link,
+            has_cache,
+            metric_ids,
+            layout,
+            passed,
+            refreshes,
+        };
         shared.drain(Callback::Root);
         Ok(Self { shared: Rc::new(shared) })
     }
@@ -111,24 +164,32 @@ impl Filter {
     }
 
     pub(super) fn on_stream_message(&self, token: u32, length: usize) {
-        if self.shared.link.is_open(token) {
+        if let Some(link) = self.shared.link_of(token) {
             let bytes = host::buffer(BufferType::GrpcReceiveBuffer, 0, length).unwrap_or_default();
-            self.shared.tell(|worker, now| worker.on_input(now, &bytes, &mut HostSharedData));
+            self.shared.tell(|worker, now| worker.on_input(now, link, &bytes, &mut HostSharedData));
         }
     }
 
     pub(super) fn on_stream_close(&self, token: u32, status: u32) {
-        if self.shared.link.is_open(token) {
-            self.shared.on_closed(CloseCause::Status(status));
+        if let Some(link) = self.shared.link_of(token) {
+            self.shared.on_closed(link, CloseCause::Status(status));
         }
     }
 
     pub(super) fn on_call_answer(&self, token: u32, headers: usize, length: usize) {
+        let refresh = self.shared.refreshes.borrow_mut().remove(&token);
+        if let Some(ticket) = refresh {
+            self.shared
+                .tell(|worker, now| worker.on_refresh_done(now, ticket, &mut HostSharedData));
+            return;
+        }
         match self.shared.link.calls().and_then(|calls| calls.answer(token, headers, length)) {
             Some(Ok(replies)) => {
-                self.shared.tell(|worker, now| worker.on_input(now, &replies, &mut HostSharedData));
+                self.shared.tell(|worker, now| {
+                    worker.on_input(now, LinkId::Main, &replies, &mut HostSharedData);
+                });
             }
-            Some(Err(cause)) => self.shared.on_closed(cause),
+            Some(Err(cause)) => self.shared.on_closed(LinkId::Main, cause),
             None => {}
         }
         self.shared.make_call();
@@ -144,7 +205,9 @@ impl Filter {
 /// `proxy_on_done`, which every request would pay for.
 impl Drop for Filter {
     fn drop(&mut self) {
-        self.shared.drop_connection();
+        for link in [LinkId::Main, LinkId::Cache] {
+            self.shared.drop_connection(link);
+        }
         let mut unspent = Vec::new();
         self.shared.tell(|worker, now| unspent = worker.on_retired(now, &mut HostSharedData));
         UNSPENT.with_borrow_mut(|all| all.append(&mut unspent));
@@ -174,26 +237,45 @@ impl Shared {
 
     fn apply(&self, effect: Effect, callback: Callback) {
         match effect {
-            Effect::OpenStream => self.open_connection(),
-            Effect::DropStream => self.drop_connection(),
-            Effect::Send(bytes) => {
-                self.link.send(&bytes);
-                if let (Callback::Request, Some(calls)) = (callback, self.link.calls()) {
+            Effect::OpenStream(link) => self.open_connection(link),
+            Effect::DropStream(link) => self.drop_connection(link),
+            Effect::Send(link, bytes) => {
+                let link = self.link(link);
+                link.send(&bytes);
+                if let (Callback::Request, Some(calls)) = (callback, link.calls()) {
                     calls.wake();
                 }
             }
-            Effect::Release(context, Conclusion { fate, entry }, calls) => {
+            Effect::Release(context, Conclusion { fate, entry }, onward) => {
                 if callback == Callback::Root && host::act_on(context.0) {
                     tell_access_log(entry);
                     match fate {
                         Fate::Pass(fields) => {
-                            if !fields.is_empty() || !calls.is_empty() {
-                                let passed = Passed { fields, calls };
+                            ask_upstream(&onward);
+                            if !fields.is_empty() || !onward.is_empty() {
+                                let passed = Passed { fields, onward };
                                 self.passed.borrow_mut().insert(context.0, passed);
                             }
                             host::resume_request();
                         }
                         Fate::Refuse(reply) => host::reply(&reply),
+                        Fate::Serve(reply) => wire::serve(&reply),
+                    }
+                } else {
+                    // Its client has gone meanwhile.
+                    self.worker.borrow_mut().on_left(onward);
+                }
+            }
+            Effect::Refresh(ticket, mut lines) => {
+                host::act_on(self.root);
+                lines.push((REFRESH_FIELD.into(), ticket.to_string().into_bytes()));
+                match host::request(REFRESH_CLUSTER, &lines, REFRESH_TIMEOUT) {
+                    Ok(token) => {
+                        self.refreshes.borrow_mut().insert(token, ticket);
+                    }
+                    Err(_status) => {
+                        let mut worker = self.worker.borrow_mut();
+                        worker.on_refresh_done(host::now(), ticket, &mut HostSharedData);
                     }
                 }
             }
@@ -216,24 +298,37 @@ impl Shared {
     }
 
     fn metric_id(&self, metric: Metric) -> Option<u32> {
-        self.metric_ids.get(metrics::index(metric, self.rules_count)).copied().flatten()
+        self.metric_ids.get(metrics::index(metric, self.layout)).copied().flatten()
     }
 
-    fn open_connection(&self) {
-        host::act_on(self.root);
-        if let Err(cause) = self.link.open() {
-            self.worker.borrow_mut().on_closed(host::now(), cause, &mut HostSharedData);
+    const fn link(&self, link: LinkId) -> &Link {
+        match link {
+            LinkId::Main => &self.link,
+            LinkId::Cache => &self.cache_link,
         }
     }
 
-    fn drop_connection(&self) {
-        host::act_on(self.root);
-        self.link.drop();
+    /// Which link has this stream open.
+    fn link_of(&self, token: u32) -> Option<LinkId> {
+        [LinkId::Main, LinkId::Cache].into_iter().find(|link| self.link(*link).is_open(token))
     }
 
-    fn on_closed(&self, cause: CloseCause) {
-        self.drop_connection();
-        self.tell(|worker, now| worker.on_closed(now, cause, &mut HostSharedData));
+    fn open_connection(&self, link: LinkId) {
+        host::act_on(self.root);
+        if let Err(cause) = self.link(link).open() {
+            let mut worker = self.worker.borrow_mut();
+            worker.on_closed(host::now(), link, cause, &mut HostSharedData);
+        }
+    }
+
+    fn drop_connection(&self, link: LinkId) {
+        host::act_on(self.root);
+        self.link(link).drop();
+    }
+
+    fn on_closed(&self, link: LinkId, cause: CloseCause) {
+        self.drop_connection(link);
+        self.tell(|worker, now| worker.on_closed(now, link, cause, &mut HostSharedData));
     }
 
     /// At the end of a callback of the root: makes the call that is due, if one is.
@@ -241,7 +336,7 @@ impl Shared {
         if let Some(calls) = self.link.calls() {
             host::act_on(self.root);
             if let Err(cause) = calls.make() {
-                self.on_closed(cause);
+                self.on_closed(LinkId::Main, cause);
             }
         }
     }
@@ -277,18 +372,26 @@ impl HttpContext for Request {
         self.ended = end;
         #[cfg(feature = "fault-injection")]
         crash_if_asked();
-        let (path, verdict) = {
-            let mut worker = self.shared.worker.borrow_mut();
-            let now = host::now();
-            worker.begin_callback(now, Callback::Request);
-            worker.on_request(now, self.context, &mut Headers, &mut HostSharedData)
+        let (path, verdict) = if self.shared.has_cache {
+            let mut header = WholeHeader::read(end);
+            if header.first(":method") == Some(b"PURGE") && host::filter_chain() == PURGE_CHAIN {
+                return self.purge(&mut header);
+            }
+            let refresh = header.first(REFRESH_FIELD);
+            let refresh = refresh.filter(|_| host::filter_chain() == REFRESH_CHAIN);
+            match refresh.map(|number| std::str::from_utf8(number).ok()?.parse().ok()) {
+                Some(ticket) => self.refresh(ticket.unwrap_or_default(), &mut header),
+                None => self.ask(&mut header),
+            }
+        } else {
+            self.ask(&mut Headers)
         };
         if let Some(path) = path {
             host::set_path(&path);
         }
         self.shared.drain(Callback::Request);
-        let (Conclusion { fate, entry }, calls) = match verdict {
-            Verdict::Conclude(conclusion, calls) => (conclusion, calls),
+        let (Conclusion { fate, entry }, onward) = match verdict {
+            Verdict::Conclude(conclusion, onward) => (conclusion, onward),
             Verdict::Pause(place) => {
                 self.place = Some(place);
                 return Action::Pause;
@@ -297,27 +400,131 @@ impl HttpContext for Request {
         tell_access_log(entry);
         match fate {
             Fate::Pass(fields) => {
-                self.passed = Passed { fields, calls };
+                ask_upstream(&onward);
+                self.passed = Passed { fields, onward };
                 Action::Continue
             }
             Fate::Refuse(reply) => {
                 host::reply(&reply);
                 Action::Pause
             }
+            Fate::Serve(reply) => {
+                wire::serve(&reply);
+                Action::Pause
+            }
         }
     }
 
-    fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {
+    fn on_http_response_headers(&mut self, _count: usize, end: bool) -> Action {
         let shared = Rc::clone(&self.shared);
-        self.with_passed(|Passed { fields, calls }| {
+        self.with_passed(|Passed { fields, onward }| {
+            if onward.calls.wants_response() {
+                let mut worker = shared.worker.borrow_mut();
+                worker.on_response(host::now(), &mut onward.calls, &mut ResponseHeaders);
+            }
+            if !matches!(onward.part, Part::None) && shared.exchange(onward, fields, end) {
+                return;
+            }
             for (name, value) in fields.drain(..) {
                 host::set_response_field(name, &value);
             }
-            if calls.wants_response() {
-                shared.worker.borrow_mut().on_response(host::now(), calls, &mut ResponseHeaders);
+        });
+        Action::Continue
+    }
+
+    fn on_http_response_body(&mut self, length: usize, end: bool) -> Action {
+        let shared = Rc::clone(&self.shared);
+        self.with_passed(|Passed { onward, .. }| {
+            if matches!(onward.part, Part::Filling(_)) {
+                let bytes = host::buffer(BufferType::HttpResponseBody, 0, length);
+                shared.fill(&mut onward.part, &bytes.unwrap_or_default(), end);
             }
         });
         Action::Continue
+    }
+}
+
+impl Request {
+    fn ask(&self, view: &mut dyn RequestView) -> (Option<Vec<u8>>, Verdict) {
+        let mut worker = self.shared.worker.borrow_mut();
+        let now = host::now();
+        worker.begin_callback(now, Callback::Request);
+        worker.on_request(now, self.context, view, &mut HostSharedData)
+    }
+
+    /// A request of this VM itself has come back: what it is for goes to the upstream.
+    fn refresh(&self, ticket: u64, header: &mut WholeHeader) -> (Option<Vec<u8>>, Verdict) {
+        host::remove_request_field(REFRESH_FIELD);
+        let mut worker = self.shared.worker.borrow_mut();
+        let now = host::now();
+        worker.begin_callback(now, Callback::Request);
+        let refreshed = worker.on_refresh(now, self.context, ticket, header, &mut HostSharedData);
+        refreshed.unwrap_or_else(|| (None, Verdict::gone()))
+    }
+
+    fn purge(&mut self, header: &mut WholeHeader) -> Action {
+        let ordered = {
+            let mut worker = self.shared.worker.borrow_mut();
+            let now = host::now();
+            worker.begin_callback(now, Callback::Request);
+            worker.on_purge(now, self.context, header.lines(), &mut HostSharedData)
+        };
+        self.shared.drain(Callback::Request);
+        match ordered {
+            Ok(place) => self.place = Some(place),
+            Err(reply) => wire::serve(&reply),
+        }
+        Action::Pause
+    }
+}
+
+impl Shared {
+    /// Has the cache see the header of a response; whether it was answered by another one.
+    fn exchange(&self, onward: &mut Onward, fields: &mut Fields, is_over: bool) -> bool {
+        let header = ResponseHeaders::read();
+        let now = host::now();
+        let outcome = {
+            let mut worker = self.worker.borrow_mut();
+            worker.begin_callback(now, Callback::Request);
+            let fields = std::mem::take(fields);
+            worker.on_header(now, onward, &header, fields, &mut ResponseHeaders)
+        };
+        let is_replaced = match outcome {
+            Outcome::Replace(reply) => {
+                wire::serve(&reply);
+                true
+            }
+            Outcome::Pass { removed, rewritten, cache_status, fields: told } => {
+                removed.iter().for_each(|name| host::remove_response_field(name));
+                for (name, value) in rewritten {
+                    host::replace_response_field(name, &value);
+                }
+                if let Some(status) = cache_status {
+                    host::add_response_field("cache-status", &status);
+                }
+                *fields = told;
+                false
+            }
+        };
+        if is_over && !is_replaced {
+            self.fill(&mut onward.part, &[], true);
+        } else {
+            self.worker.borrow_mut().after_response(now, &mut HostSharedData);
+            self.drain(Callback::Request);
+        }
+        is_replaced
+    }
+
+    /// Hands the cache a part of a body.
+    fn fill(&self, part: &mut Part, bytes: &[u8], is_over: bool) {
+        {
+            let mut worker = self.worker.borrow_mut();
+            let now = host::now();
+            worker.begin_callback(now, Callback::Request);
+            worker.on_body(now, part, bytes, is_over);
+            worker.after_response(now, &mut HostSharedData);
+        }
+        self.drain(Callback::Request);
     }
 }
 
@@ -330,12 +537,25 @@ impl Drop for Request {
         } else {
             std::mem::take(&mut self.passed)
         };
-        let calls = passed.calls;
-        if !calls.is_empty() {
+        if !passed.onward.is_empty() {
             let (ended, end, shared) = (self.ended, &mut EndOfCall, &mut HostSharedData);
-            worker.borrow_mut().on_calls_done(&calls, ended, end, shared);
+            worker.borrow_mut().on_onward_done(passed.onward, ended, end, shared);
             self.shared.drain(Callback::End);
         }
+    }
+}
+
+/// Puts what the cache wants to know into the request of the current context.
+fn ask_upstream(onward: &Onward) {
+    let conditions = onward.conditions();
+    if conditions.is_empty() {
+        return;
+    }
+    for name in SET_ASIDE {
+        host::remove_request_field(name);
+    }
+    for (name, value) in conditions {
+        host::set_request_field(name, value);
     }
 }
 

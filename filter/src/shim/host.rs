@@ -8,13 +8,16 @@ use std::time::Duration;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, Status};
 
-use crate::breaker::outcome::CallView;
+use super::wire;
+use crate::breaker::outcome::{CallView, VIA_UPSTREAM};
+use crate::cache::fields::Fields as CacheFields;
+use crate::cache::keeper::Header;
 use crate::http::{LocalReply, RequestView};
 use crate::metrics::Kind;
 use crate::quota::fields;
 use crate::shared::{Conflict, SharedData, Version};
 use crate::time::{Instant, Now, UnixTime};
-use crate::worker::ResponseView;
+use crate::worker::{Lines, ResponseView};
 
 /// Both clocks, now.
 #[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the one reader of clocks")]
@@ -155,7 +158,103 @@ pub(super) fn set_response_field(name: &str, value: &str) {
     };
 }
 
-/// The headers of the request that is being read.
+/// Takes a field out of the request of the current context.
+pub(super) fn remove_request_field(name: &str) {
+    let _ = hostcalls::set_map_value(MapType::HttpRequestHeaders, name, None);
+}
+
+/// Sets a field of the request of the current context.
+pub(super) fn set_request_field(name: &str, value: &[u8]) {
+    let _ = hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, Some(value));
+}
+
+/// Puts a line in the place of all of its name in the response that is being read.
+pub(super) fn replace_response_field(name: &str, value: &[u8]) {
+    let _ = hostcalls::set_map_value_bytes(MapType::HttpResponseHeaders, name, Some(value));
+}
+
+/// Adds a line to the response that is being read.
+pub(super) fn add_response_field(name: &str, value: &str) {
+    let _ = hostcalls::add_map_value(MapType::HttpResponseHeaders, name, value);
+}
+
+/// Takes a field out of the response that is being read.
+pub(super) fn remove_response_field(name: &[u8]) {
+    if let Ok(name) = std::str::from_utf8(name) {
+        let _ = hostcalls::set_map_value(MapType::HttpResponseHeaders, name, None);
+    }
+}
+
+/// Makes a request to a cluster with these lines. Only from a callback of the root context. Lines that are no text are
+/// left out.
+///
+/// # Errors
+/// None is made: there is no such cluster, or too much is on its way to it.
+pub(super) fn request(cluster: &str, lines: &Lines, timeout: Duration) -> Result<u32, Status> {
+    let text = |bytes| std::str::from_utf8(bytes).ok();
+    let lines = lines.iter().filter_map(|(name, value)| Some((text(name)?, text(value)?)));
+    hostcalls::dispatch_http_call(cluster, lines.collect(), None, vec![], timeout)
+}
+
+/// The name of the filter chain that the request of the current context has come by.
+pub(super) fn filter_chain() -> Vec<u8> {
+    property(&["xds", "filter_chain_name"]).unwrap_or_default()
+}
+
+/// All of a request's header, read at once: cheaper than three fields of it one by one.
+pub(super) struct WholeHeader {
+    lines: Lines,
+    is_over: bool,
+}
+
+impl WholeHeader {
+    pub(super) fn read(is_over: bool) -> Self {
+        Self { lines: wire::lines(MapType::HttpRequestHeaders), is_over }
+    }
+
+    fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        let of = move |(of, _): &&(Vec<u8>, Vec<u8>)| of == name.as_bytes();
+        self.lines.iter().filter(of).map(|(_, value)| value.as_slice())
+    }
+
+    pub(super) fn first(&self, name: &str) -> Option<&[u8]> {
+        self.values(name).next()
+    }
+}
+
+impl RequestView for WholeHeader {
+    fn path(&mut self) -> Option<Vec<u8>> {
+        self.first(":path").map(<[u8]>::to_vec)
+    }
+
+    fn method(&mut self) -> Option<Vec<u8>> {
+        self.first(":method").map(<[u8]>::to_vec)
+    }
+
+    fn host(&mut self) -> Option<Vec<u8>> {
+        self.first(":authority").map(<[u8]>::to_vec)
+    }
+
+    fn header(&mut self, name: &str) -> Option<Vec<u8>> {
+        let separator: &[u8] = if name == "cookie" { b";" } else { b"," };
+        let values: Vec<_> = self.values(name).collect();
+        (!values.is_empty()).then(|| values.join(separator))
+    }
+
+    fn source_address(&mut self) -> Option<Vec<u8>> {
+        property(&["source", "address"])
+    }
+
+    fn lines(&mut self) -> Lines {
+        std::mem::take(&mut self.lines)
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over
+    }
+}
+
+/// The headers of the request that is being read, asked for one by one.
 pub(super) struct Headers;
 
 impl Headers {
@@ -194,6 +293,15 @@ impl RequestView for Headers {
 
     fn source_address(&mut self) -> Option<Vec<u8>> {
         property(&["source", "address"])
+    }
+
+    fn lines(&mut self) -> Lines {
+        // Only of use where there is a cache, and then a whole header is read.
+        Lines::new()
+    }
+
+    fn is_over(&self) -> bool {
+        true
     }
 }
 
@@ -235,6 +343,23 @@ impl CallView for ResponseHeaders {
 
     fn code_details(&mut self) -> Option<Vec<u8>> {
         EndOfCall.code_details()
+    }
+}
+
+impl ResponseHeaders {
+    /// The header that is being read, as the cache sees it.
+    pub(super) fn read() -> Header {
+        let (mut status, mut fields) = (0, CacheFields::default());
+        for (name, value) in wire::lines(MapType::HttpResponseHeaders) {
+            if name == b":status" {
+                let text = std::str::from_utf8(&value).unwrap_or_default();
+                status = text.parse().unwrap_or_default();
+            } else {
+                fields.push(&name, &value);
+            }
+        }
+        let is_upstreams = EndOfCall.code_details().as_deref() == Some(VIA_UPSTREAM);
+        Header { status, fields, is_upstreams }
     }
 }
 

@@ -10,6 +10,7 @@ mod filter;
 mod host;
 mod link;
 mod stream;
+mod wire;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{ContextType, LogLevel};

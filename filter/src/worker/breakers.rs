@@ -4,17 +4,21 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::Worker;
+use super::caches::{Onward, Part};
 use super::effect::{Callback, ContextId, Effect};
+use super::waiting::Way;
 use crate::access_log::{BY_BREAKER, Entry};
 use crate::breaker::answer;
 use crate::breaker::board::{
-    Call, Ended, Event, Key, OPEN, OutgoingId, Refused, Said, Scope, Verdict,
+    Call, Ended, Event, Key, OPEN, OutgoingId, Refused, Said, Scope, Verdict as BoardVerdict,
 };
 use crate::breaker::evidence::Against;
 use crate::breaker::outcome::{self, CallView, Circumstances};
 use crate::breaker::record::Cause;
 use crate::breaker::script;
 use crate::breaker::told::{Standing as Is, Told};
+use crate::cache::keeper::{Fetch, Series};
+use crate::cache::wanted::Wanted;
 use crate::config::Breaker;
 use crate::exchange::{Conclusion, Fate, Tally};
 use crate::metrics::{BreakerSeries, Metric, Refusal};
@@ -35,6 +39,30 @@ pub struct Calls {
     answered_at: Option<Instant>,
     /// How long the upstream wants to be left alone.
     retry_after: Option<Duration>,
+    /// What there was to see of the upstream's answer, if another one went out.
+    seen: Option<Seen>,
+}
+
+/// What Envoy knew of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    code: Option<u16>,
+    flags: u64,
+    details: Option<Vec<u8>>,
+}
+
+impl CallView for Seen {
+    fn code(&mut self) -> Option<u16> {
+        self.code
+    }
+
+    fn flags(&mut self) -> u64 {
+        self.flags
+    }
+
+    fn code_details(&mut self) -> Option<Vec<u8>> {
+        self.details.clone()
+    }
 }
 
 impl Calls {
@@ -42,6 +70,14 @@ impl Calls {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.calls.is_empty()
+    }
+
+    /// Keeps what there is to see of its response: another one goes out.
+    pub(super) fn remember(&mut self, view: &mut dyn CallView) {
+        if !self.calls.is_empty() {
+            let (code, flags) = (view.code(), view.flags());
+            self.seen = Some(Seen { code, flags, details: view.code_details() });
+        }
     }
 
     /// Whether something has to be seen of its response before its end.
@@ -57,8 +93,8 @@ pub trait ResponseView: CallView {
     fn retry_after(&mut self) -> Option<Vec<u8>>;
 }
 
-/// Requests that wait for permits, with what quotas have concluded of them.
-pub(super) type Held = HashMap<u32, (Conclusion, Duration)>;
+/// Requests that wait for permits, with what quotas have concluded of them, and what they fetch for the cache.
+pub(super) type Held = HashMap<u32, (Conclusion, Duration, Option<Box<Fetch>>)>;
 
 impl Worker {
     /// Concludes a request that an open breaker refuses, whatever quotas say.
@@ -72,39 +108,77 @@ impl Worker {
         self.refuse(refused, Duration::ZERO)
     }
 
-    /// Lets a request pass that quotas let pass after they have `waited`, if breakers do too; `None` if that has to be
-    /// asked.
+    /// Lets a request pass that quotas let pass after they have `waited`, if it is not answered from the cache and
+    /// breakers let it pass too; `None` if that has to be asked.
     pub(super) fn pass(
         &mut self,
         now: Now,
         context: ContextId,
-        keys: &[Key],
+        way: Way,
         (conclusion, waited): (Conclusion, Duration),
         shared: &mut dyn SharedData,
-    ) -> Option<(Conclusion, Calls)> {
-        if keys.is_empty() || matches!(conclusion.fate, Fate::Refuse(_)) {
-            return Some((conclusion, Calls::default()));
+    ) -> Option<(Conclusion, Onward)> {
+        if !matches!(conclusion.fate, Fate::Pass(_)) {
+            return Some((conclusion, Onward::default()));
         }
-        let verdict = self.board.admit(now, context.0, keys, shared);
-        if verdict == Verdict::Wait {
-            self.held.insert(context.0, (conclusion, waited));
+        let Way { breakers, cache } = way;
+        let concluded = (conclusion, waited);
+        let part = match cache {
+            Some(Wanted::Answer(asking)) => {
+                return self.look(now, context, breakers, asking, concluded, shared);
+            }
+            Some(Wanted::Change(mutation)) => Part::Change(mutation),
+            Some(Wanted::Nothing { policy, why }) => {
+                self.count_cache(policy, Series::Bypass(why));
+                Part::None
+            }
+            None => Part::None,
+        };
+        let (conclusion, mut onward) =
+            self.pass_on(now, context, &breakers, concluded, None, shared)?;
+        onward.part = part;
+        Some((conclusion, onward))
+    }
+
+    /// Lets a request pass that has to go to the upstream, if breakers do; `None` if that has to be asked.
+    pub(super) fn pass_on(
+        &mut self,
+        now: Now,
+        context: ContextId,
+        breakers: &[Key],
+        (conclusion, waited): (Conclusion, Duration),
+        fetch: Option<Box<Fetch>>,
+        shared: &mut dyn SharedData,
+    ) -> Option<(Conclusion, Onward)> {
+        if breakers.is_empty() {
+            return Some((conclusion, Onward::to_fetch(Calls::default(), fetch)));
+        }
+        let verdict = self.board.admit(now, context.0, breakers, shared);
+        if verdict == BoardVerdict::Wait {
+            self.held.insert(context.0, (conclusion, waited, fetch));
             return None;
         }
-        Some(self.conclude(verdict, conclusion, waited))
+        Some(self.conclude(now, verdict, (conclusion, waited), fetch))
     }
 
     fn conclude(
         &mut self,
-        verdict: Verdict,
-        conclusion: Conclusion,
-        waited: Duration,
-    ) -> (Conclusion, Calls) {
+        now: Now,
+        verdict: BoardVerdict,
+        (conclusion, waited): (Conclusion, Duration),
+        fetch: Option<Box<Fetch>>,
+    ) -> (Conclusion, Onward) {
         match verdict {
-            Verdict::Pass(calls) => (conclusion, self.calls(calls)),
-            Verdict::Refuse(refused) => {
-                (self.refuse(refused, waited).unwrap_or(conclusion), Calls::default())
+            BoardVerdict::Pass(calls) => (conclusion, Onward::to_fetch(self.calls(calls), fetch)),
+            BoardVerdict::Refuse(refused) => {
+                let stale = fetch.and_then(|fetch| self.keeper.on_refused(now, *fetch));
+                let conclusion = match stale {
+                    Some(reply) => self.serve(conclusion, &reply),
+                    None => self.refuse(refused, waited).unwrap_or(conclusion),
+                };
+                (conclusion, Onward::default())
             }
-            Verdict::Wait => (conclusion, Calls::default()),
+            BoardVerdict::Wait => (conclusion, Onward::default()),
         }
     }
 
@@ -151,25 +225,31 @@ impl Worker {
 
     /// A request that passed is over, whatever became of it. `request_ended`: it was over with its header. This is a
     /// callback of its own, and the clock is that of the one before, at most a tick ago: it has to be cheap.
-    pub fn on_calls_done(
+    pub fn on_onward_done(
         &mut self,
-        calls: &Calls,
+        Onward { mut calls, part }: Onward,
         request_ended: bool,
         view: &mut dyn CallView,
         shared: &mut dyn SharedData,
     ) {
         let now = self.now;
         self.begin_callback(now, Callback::End);
+        self.on_part_done(now, part);
+        let mut seen = calls.seen.take();
+        let view: &mut dyn CallView = match &mut seen {
+            Some(seen) => seen,
+            None => view,
+        };
         for call in &calls.calls {
             let Some(breaker) = self.plan.config().breakers.get(call.breaker()) else { continue };
             let ended = if self.board.wants_to_know(now, call) {
-                outcome::ended(view, &circumstances(breaker, call, calls, request_ended))
+                outcome::ended(view, &circumstances(breaker, call, &calls, request_ended))
             } else {
                 Ended::Success { slow: false }
             };
             self.board.on_end(now, call, ended, shared);
         }
-        self.tell_of_board();
+        self.tell_of_board(now);
     }
 
     /// Whether a ticket is of what the board said.
@@ -220,17 +300,20 @@ impl Worker {
                 self.board.on_said(now, id, Said::Nothing, shared);
             }
         }
-        self.tell_of_board();
+        self.tell_of_board(now);
     }
 
     /// Tells of what has happened.
-    fn tell_of_board(&mut self) {
+    fn tell_of_board(&mut self, now: Now) {
         while let Some(event) = self.board.poll_event() {
             match event {
                 Event::Decided { asker, verdict } => {
-                    let Some((conclusion, waited)) = self.held.remove(&asker) else { continue };
-                    let (conclusion, calls) = self.conclude(verdict, conclusion, waited);
-                    self.releases.push_back(Effect::Release(ContextId(asker), conclusion, calls));
+                    let Some((conclusion, waited, fetch)) = self.held.remove(&asker) else {
+                        continue;
+                    };
+                    let (conclusion, onward) =
+                        self.conclude(now, verdict, (conclusion, waited), fetch);
+                    self.releases.push_back(Effect::Release(ContextId(asker), conclusion, onward));
                 }
                 Event::Shadowed { breaker } => {
                     self.count_of(breaker, BreakerSeries::Refused(Refusal::Shadowed));

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::breakers::Calls;
-use crate::exchange::Conclusion;
+use super::caches::Onward;
+use crate::exchange::{Conclusion, Fate};
+use crate::http::LocalReply;
 use crate::metrics::Metric;
 
 /// Names one HTTP request of this VM, as the host does.
@@ -33,23 +34,47 @@ pub enum Callback {
 /// What becomes of a request that has just arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It goes on, as these calls, or is answered, at once.
-    Conclude(Conclusion, Calls),
+    /// It goes on, as this, or is answered, at once.
+    Conclude(Conclusion, Onward),
     /// It waits; an effect will name its context. The place is for [`super::Worker::on_request_done`].
     Pause(Place),
 }
 
+impl Verdict {
+    /// That of a request which nobody waits for any more.
+    #[must_use]
+    pub fn gone() -> Self {
+        let (status, headers, body) = (503, Vec::new(), Vec::new());
+        let fate = Fate::Refuse(LocalReply { status, headers, body });
+        Self::Conclude(Conclusion { fate, entry: None }, Onward::default())
+    }
+}
+
+/// Which of a worker's ways to Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkId {
+    /// That of quotas and breakers.
+    Main,
+    /// That of the cache.
+    Cache,
+}
+
+/// Lines of a header in their order, those whose names begin with `:` included.
+pub type Lines = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// What the driver has to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Open the stream to Redis.
-    OpenStream,
-    /// Drop the stream to Redis; nothing is to be reported of it any more.
-    DropStream,
-    /// Send bytes on the stream.
-    Send(Vec<u8>),
-    /// Let a paused request go on, as these calls, or answer it.
-    Release(ContextId, Conclusion, Calls),
+    /// Open a stream to Redis.
+    OpenStream(LinkId),
+    /// Drop a stream to Redis; nothing is to be reported of it any more.
+    DropStream(LinkId),
+    /// Send bytes on a stream.
+    Send(LinkId, Vec<u8>),
+    /// Let a paused request go on, as this, or answer it.
+    Release(ContextId, Conclusion, Onward),
+    /// Make a request with these lines, which has to come back to [`super::Worker::on_refresh`] under its number.
+    Refresh(u64, Lines),
     /// Add to a counter.
     Add(Metric, u64),
     /// Set a gauge or record a value in a histogram.

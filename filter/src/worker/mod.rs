@@ -5,30 +5,38 @@
 //! calling one come out in root callbacks alone, and at most [`MOST_RELEASES`] requests are let go in one of them.
 
 mod breakers;
+mod caches;
 mod counts;
 mod effect;
 mod health;
 mod peers;
 mod store;
+mod store_link;
 mod ticks;
 mod waiting;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
 use self::breakers::Held;
 pub use self::breakers::{Calls, ResponseView};
+use self::caches::Shelved;
+pub use self::caches::{Onward, Outcome, Part};
 use self::counts::Counts;
-pub use self::effect::{Callback, ContextId, Effect, Place, Verdict};
+pub use self::effect::{Callback, ContextId, Effect, Lines, LinkId, Place, Verdict};
 use self::health::Health;
 use self::peers::Peers;
 use self::store::{failure, live};
+use self::store_link::Store;
+pub use self::store_link::{CACHE_MOST_BYTES, CACHE_SCRIPTS, CACHE_TIMEOUTS, cache_subscriptions};
 use self::ticks::Ticks;
 pub use self::waiting::MOST_WAITING;
-use self::waiting::Waiting;
-use crate::breaker::board::{Board, Key};
+use self::waiting::{Waiting, Way};
+use crate::breaker::board::Board;
 use crate::breaker::script as breaker_script;
+use crate::cache::keeper::{Fetch, Keeper};
+use crate::cache::wanted::Wanted;
 use crate::config::{Breaker, Config, Scope, Transport};
 use crate::exchange::{Exchange, Tally, conclude_by_config};
 use crate::http::RequestView;
@@ -82,13 +90,24 @@ pub struct Worker {
     held: Held,
     /// Whether Redis tells of changes.
     is_told: bool,
+    keeper: Keeper,
+    store: Option<Store>,
+    /// Whether the store is connected, and tells of changes.
+    store_is_ready: Option<bool>,
+    /// Requests that wait for the cache.
+    shelved: Shelved,
+    /// Those that wait until something is invalidated.
+    purging: HashSet<u32>,
+    /// Fetches for nobody in particular, until their requests come back.
+    refreshes: HashMap<u64, Box<Fetch>>,
+    last_refresh: u64,
     rng: Rng,
     releases: VecDeque<Effect>,
     /// Effects that are possible in every callback.
     effects: VecDeque<Effect>,
     counts: Counts,
-    /// Effects on the stream itself, for root callbacks alone.
-    stream_effects: VecDeque<Effect>,
+    /// Effects for root callbacks alone.
+    root_effects: VecDeque<Effect>,
     now: Now,
     callback: Callback,
     released_count: usize,
@@ -117,6 +136,9 @@ impl Worker {
             &breakers,
         );
         let board = Board::new(breakers, process, plan.seed(), Rng::with_seed(rng.next_u64()));
+        let policies = plan.config().cache.iter().map(|cache| cache.policy.clone()).collect();
+        let (memory_bytes, seed) = (plan.config().cache_memory_bytes, rng.next_u64());
+        let keeper = Keeper::new(policies, memory_bytes, id, Rng::with_seed(seed));
         Self {
             id,
             plan,
@@ -129,11 +151,18 @@ impl Worker {
             breaker_calls,
             held: Held::default(),
             is_told: false,
+            keeper,
+            store: None,
+            store_is_ready: None,
+            shelved: Shelved::default(),
+            purging: HashSet::new(),
+            refreshes: HashMap::new(),
+            last_refresh: 0,
             rng,
             releases: VecDeque::new(),
             effects: VecDeque::new(),
             counts: Counts::default(),
-            stream_effects: VecDeque::new(),
+            root_effects: VecDeque::new(),
             now: Now::default(),
             callback: Callback::Root,
             released_count: 0,
@@ -143,6 +172,20 @@ impl Worker {
             connected: 1,
             renewed_at: None,
         }
+    }
+
+    /// Gives it the client of its cache, made with [`CACHE_SCRIPTS`] and [`cache_subscriptions`].
+    #[must_use]
+    pub fn with_cache(mut self, client: Client) -> Self {
+        let namespace = self.plan.config().redis.as_ref().map_or("", |redis| &redis.namespace);
+        self.store = Some(Store::new(client, namespace));
+        self
+    }
+
+    /// Whether there is a cache.
+    #[must_use]
+    pub fn has_cache(&self) -> bool {
+        self.plan.has_cache()
     }
 
     /// Says that a callback of the host has begun.
@@ -160,7 +203,7 @@ impl Worker {
         }
         let in_root = self.callback == Callback::Root;
         // Before what is sent: that is for the stream just opened.
-        let on_stream = if in_root { self.stream_effects.pop_front() } else { None };
+        let on_stream = if in_root { self.root_effects.pop_front() } else { None };
         if let Some(effect) = on_stream.or_else(|| self.effects.pop_front()) {
             return Some(effect);
         }
@@ -183,24 +226,26 @@ impl Worker {
         shared: &mut dyn SharedData,
     ) -> (Option<Vec<u8>>, Verdict) {
         if !self.serves {
-            self.begin_to_serve();
+            self.begin_to_serve(now);
         }
         let opening = self.plan.open(view);
         let counts = &mut self.counts;
         let verdict = match conclude_by_config(&opening, &self.plan, counts) {
-            Some(conclusion) => Verdict::Conclude(conclusion, Calls::default()),
+            Some(conclusion) => Verdict::Conclude(conclusion, Onward::default()),
             None => {
                 let would_refuse = opening.would_refuse.first().copied();
                 let exchange = Exchange::new(now, opening.checks, would_refuse);
-                self.begin(now, context, exchange, opening.breakers, shared)
+                let way = Way { breakers: opening.breakers, cache: opening.cache };
+                self.begin(now, context, exchange, way, shared)
             }
         };
         (opening.rewritten_path, verdict)
     }
 
     /// This is not Envoy's main thread, so what it has connected counts.
-    fn begin_to_serve(&mut self) {
+    fn begin_to_serve(&mut self, now: Now) {
         self.serves = true;
+        self.join_store(now);
         if self.health.standing() == Some(roster::Standing::Connected) {
             self.counts.count(Metric::RedisConnects);
             self.join_fleet();
@@ -212,14 +257,15 @@ impl Worker {
         now: Now,
         context: ContextId,
         exchange: Exchange,
-        breakers: Vec<Key>,
+        way: Way,
         shared: &mut dyn SharedData,
     ) -> Verdict {
-        // Nothing is counted of what is refused anyway.
+        // Nothing is counted of what is refused anyway. What may be answered from the cache is not.
         if !exchange.checks().is_empty()
-            && let Some(conclusion) = self.conclude_by_breaker(now, &breakers, shared)
+            && !matches!(way.cache, Some(Wanted::Answer(_)))
+            && let Some(conclusion) = self.conclude_by_breaker(now, &way.breakers, shared)
         {
-            return Verdict::Conclude(conclusion, Calls::default());
+            return Verdict::Conclude(conclusion, Onward::default());
         }
         let (plan, leases, counts) = (&self.plan, &mut self.leases, &mut self.counts);
         let here = exchange.conclude_here(now, plan, leases, &mut self.refusals, counts);
@@ -227,7 +273,7 @@ impl Worker {
             conclusion
         } else if let Some(redis) = &self.redis {
             let Some(failure) = self.waiting.refuses().or_else(|| failure(redis.admits())) else {
-                let place = self.waiting.join(context, exchange, breakers);
+                let place = self.waiting.join(context, exchange, way);
                 self.ask(now, None, shared);
                 return Verdict::Pause(place);
             };
@@ -237,11 +283,11 @@ impl Worker {
         } else {
             exchange.conclude_by_process(now, plan, shared, counts)
         };
-        let passed = self.pass(now, context, &breakers, (conclusion, Duration::ZERO), shared);
+        let passed = self.pass(now, context, way, (conclusion, Duration::ZERO), shared);
         self.after_board(now, shared);
         self.transmit();
         match passed {
-            Some((conclusion, calls)) => Verdict::Conclude(conclusion, calls),
+            Some((conclusion, onward)) => Verdict::Conclude(conclusion, onward),
             None => Verdict::Pause(Place::NONE),
         }
     }
@@ -249,9 +295,16 @@ impl Worker {
     /// A request that was paused at `place` is over, whatever became of it.
     pub fn on_request_done(&mut self, context: ContextId, place: Place) {
         self.waiting.leave(context, place);
-        if self.held.remove(&context.0).is_some() {
+        if let Some((_, _, fetch)) = self.held.remove(&context.0) {
             self.board.forget(context.0);
+            if let Some(fetch) = fetch {
+                self.keeper.on_abandoned(self.now, *fetch);
+            }
         }
+        if self.shelved.remove(&context.0).is_some() {
+            self.keeper.forget(context.0);
+        }
+        self.purging.remove(&context.0);
     }
 
     /// Requests that wait for Redis now, those included whose client has gone.
@@ -261,35 +314,64 @@ impl Worker {
     }
 
     /// Bytes have come from Redis.
-    pub fn on_input(&mut self, now: Now, bytes: &[u8], shared: &mut dyn SharedData) {
-        if let Some(redis) = &mut self.redis {
-            redis.handle_input(now.mono, bytes);
+    pub fn on_input(&mut self, now: Now, link: LinkId, bytes: &[u8], shared: &mut dyn SharedData) {
+        if let Some(client) = self.client(link) {
+            client.handle_input(now.mono, bytes);
         }
-        self.after_redis(now, shared);
+        self.after_link(now, link, shared);
     }
 
-    /// The stream is gone, or could not be opened.
-    pub fn on_closed(&mut self, now: Now, cause: CloseCause, shared: &mut dyn SharedData) {
-        if let Some(redis) = &mut self.redis {
-            redis.handle_closed(now.mono, cause);
+    /// A stream is gone, or could not be opened.
+    pub fn on_closed(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        cause: CloseCause,
+        shared: &mut dyn SharedData,
+    ) {
+        if let Some(client) = self.client(link) {
+            client.handle_closed(now.mono, cause);
         }
-        self.after_redis(now, shared);
+        self.after_link(now, link, shared);
+    }
+
+    fn client(&mut self, link: LinkId) -> Option<&mut Client> {
+        match link {
+            LinkId::Main => self.redis.as_mut(),
+            LinkId::Cache => self.store.as_mut().map(Store::client),
+        }
+    }
+
+    fn after_link(&mut self, now: Now, link: LinkId, shared: &mut dyn SharedData) {
+        match link {
+            LinkId::Main => self.after_redis(now, shared),
+            LinkId::Cache => self.after_store(now, shared),
+        }
     }
 
     /// Time has passed.
     pub fn on_tick(&mut self, now: Now, shared: &mut dyn SharedData) {
         self.ticks.on_tick();
-        if let Some(redis) = &mut self.redis {
-            redis.handle_timeout(now.mono);
+        for link in [LinkId::Main, LinkId::Cache] {
+            if let Some(client) = self.client(link) {
+                client.handle_timeout(now.mono);
+            }
         }
         self.board.on_time(now, shared);
         self.after_redis(now, shared);
+        if !self.keeper.is_off() {
+            self.keeper.on_time(now);
+            self.after_store(now, shared);
+        }
         self.announce(now);
         self.give_back(now);
         let renewed_at = self.renewed_at;
         if renewed_at.is_none_or(|at| now.mono.saturating_since(at) >= roster::RENEW_EVERY) {
             self.renew(now, shared);
             self.renew_breakers(now, shared);
+            if self.serves && !self.keeper.is_off() {
+                self.record(Metric::CacheMemory, self.keeper.memory_bytes() as u64);
+            }
         }
     }
 
@@ -304,7 +386,7 @@ impl Worker {
     /// the next one is to be told.
     #[must_use]
     pub fn on_retired(&mut self, now: Now, shared: &mut dyn SharedData) -> Vec<Unspent> {
-        self.redis = None;
+        (self.redis, self.store) = (None, None);
         self.serves = false;
         self.check_up(now, shared, |health| {
             *health = Health::default();
@@ -344,7 +426,9 @@ impl Worker {
 
     fn tick_as_needed(&mut self) -> Option<Effect> {
         let due = self.redis.as_ref().and_then(Client::poll_timeout);
-        let due = due.into_iter().chain(self.board.poll_timeout()).min();
+        let of_store = self.store.as_ref().and_then(Store::poll_timeout);
+        let of_keeper = [of_store, self.keeper.poll_timeout()].into_iter().flatten();
+        let due = due.into_iter().chain(self.board.poll_timeout()).chain(of_keeper).min();
         let due_after = due.map(|at| at.saturating_since(self.now.mono));
         self.ticks.adapt(!self.releases.is_empty(), due_after)
     }

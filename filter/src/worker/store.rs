@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use super::Worker;
-use super::effect::{ContextId, Effect};
+use super::effect::{ContextId, Effect, LinkId};
 use super::health::Health;
 use super::peers::Peers;
-use super::waiting::Waiter;
-use crate::breaker::board::Key;
+use super::waiting::{Waiter, Way};
 use crate::config::Transport;
 use crate::exchange::{Conclusion, Tally};
 use crate::metrics::{Failure, Metric};
@@ -27,8 +26,8 @@ impl Worker {
         let mut failed = None;
         while let Some(event) = self.redis.as_mut().and_then(Client::poll_event) {
             match event {
-                Event::Connect => self.stream_effects.push_back(Effect::OpenStream),
-                Event::Disconnect => self.stream_effects.push_back(Effect::DropStream),
+                Event::Connect => self.root_effects.push_back(Effect::OpenStream(LinkId::Main)),
+                Event::Disconnect => self.root_effects.push_back(Effect::DropStream(LinkId::Main)),
                 Event::Ready { subscribed } => self.on_ready(now, subscribed, shared),
                 Event::Lost { cause } => self.on_lost(now, &cause.to_string(), shared),
                 Event::Reply { ticket: TICKET, value, elapsed } => {
@@ -89,8 +88,9 @@ impl Worker {
 
     pub(super) fn transmit(&mut self) {
         if let Some(bytes) = self.redis.as_mut().and_then(Client::poll_transmit) {
-            self.effects.push_back(Effect::Send(bytes));
+            self.effects.push_back(Effect::Send(LinkId::Main, bytes));
         }
+        self.transmit_to_store();
     }
 
     /// Tells the other processes that this one is there, if it is time to.
@@ -130,7 +130,10 @@ impl Worker {
         self.is_told = subscribed;
         // Envoy's main thread cannot open a stream, but it can make calls.
         let redis = self.plan.config().redis.as_ref();
-        self.serves |= redis.is_some_and(|redis| redis.transport == Transport::Stream);
+        if !self.serves && redis.is_some_and(|redis| redis.transport == Transport::Stream) {
+            self.serves = true;
+            self.join_store(now);
+        }
         if let Some(peers) = &mut self.peers {
             peers.on_ready();
         }
@@ -168,11 +171,11 @@ impl Worker {
             self.refusals.remember(now.mono, shortage, took);
         }
         for (waiter, decision) in waiters.into_iter().zip(decisions) {
-            let Waiter { context, exchange, breakers } = waiter;
+            let Waiter { context, exchange, way } = waiter;
             let waited = exchange.waited(now);
             let conclusion =
                 exchange.conclude_by_redis(now, &decision, &self.plan, &mut self.counts);
-            self.release(now, context, &breakers, (conclusion, waited), shared);
+            self.release(now, context, way, (conclusion, waited), shared);
         }
         self.check_up(now, shared, |health| health.on_answer(now.mono));
     }
@@ -194,11 +197,11 @@ impl Worker {
         shared: &mut dyn SharedData,
     ) {
         let live = live(self.peers.as_ref());
-        for Waiter { context, exchange, breakers } in waiters {
+        for Waiter { context, exchange, way } in waiters {
             self.counts.count(Metric::RedisFailures(failure));
             let (waited, counts) = (exchange.waited(now), &mut self.counts);
             let conclusion = exchange.conclude_without_store(now, live, &self.plan, shared, counts);
-            self.release(now, context, &breakers, (conclusion, waited), shared);
+            self.release(now, context, way, (conclusion, waited), shared);
         }
     }
 
@@ -207,13 +210,13 @@ impl Worker {
         &mut self,
         now: Now,
         context: Option<ContextId>,
-        breakers: &[Key],
+        way: Way,
         concluded: (Conclusion, Duration),
         shared: &mut dyn SharedData,
     ) {
         let Some(context) = context else { return };
-        if let Some((conclusion, calls)) = self.pass(now, context, breakers, concluded, shared) {
-            self.releases.push_back(Effect::Release(context, conclusion, calls));
+        if let Some((conclusion, onward)) = self.pass(now, context, way, concluded, shared) {
+            self.releases.push_back(Effect::Release(context, conclusion, onward));
         }
     }
 }

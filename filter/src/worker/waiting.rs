@@ -10,6 +10,7 @@ use slab::Slab;
 
 use super::effect::{ContextId, Place};
 use crate::breaker::board::Key;
+use crate::cache::wanted::Wanted;
 use crate::exchange::Exchange;
 use crate::metrics::Failure;
 use crate::quota::lease::Ahead;
@@ -27,8 +28,17 @@ pub(super) struct Waiter {
     /// None once its client has gone, but what was asked for counts.
     pub(super) context: Option<ContextId>,
     pub(super) exchange: Exchange,
+    /// What it meets after its rules.
+    pub(super) way: Way,
+}
+
+/// What a request meets on its way to the upstream, after its rules.
+#[derive(Debug, Default)]
+pub(super) struct Way {
     /// The breakers that it falls under.
     pub(super) breakers: Vec<Key>,
+    /// What it wants of the cache.
+    pub(super) cache: Option<Wanted>,
 }
 
 #[derive(Debug, Default)]
@@ -50,13 +60,8 @@ impl Waiting {
     }
 
     /// Puts an exchange at the end of the line.
-    pub(super) fn join(
-        &mut self,
-        context: ContextId,
-        exchange: Exchange,
-        breakers: Vec<Key>,
-    ) -> Place {
-        let place = self.waiters.insert(Waiter { context: Some(context), exchange, breakers });
+    pub(super) fn join(&mut self, context: ContextId, exchange: Exchange, way: Way) -> Place {
+        let place = self.waiters.insert(Waiter { context: Some(context), exchange, way });
         self.line.push_back(place);
         Place(place)
     }
@@ -129,14 +134,14 @@ mod tests {
     fn what_comes_while_a_question_is_on_its_way_goes_into_the_next() {
         let mut waiting = Waiting::default();
         assert!(waiting.next_question(&mut Exact).is_none());
-        waiting.join(ContextId(1), exchange(1), Vec::new());
+        waiting.join(ContextId(1), exchange(1), Way::default());
         assert!(
             waiting
                 .next_question(&mut Exact)
                 .is_some_and(|(_, since)| since == Instant::from_micros(1))
         );
-        waiting.join(ContextId(2), exchange(2), Vec::new());
-        waiting.join(ContextId(3), exchange(3), Vec::new());
+        waiting.join(ContextId(2), exchange(2), Way::default());
+        waiting.join(ContextId(3), exchange(3), Way::default());
         assert!(waiting.next_question(&mut Exact).is_none());
         let (question, waiters) = waiting.take().unwrap();
         assert_eq!((question.requests_count(), contexts(&waiters)), (1, vec![Some(1)]));
@@ -154,10 +159,10 @@ mod tests {
     #[test]
     fn who_has_gone_is_not_asked_about_but_keeps_the_place_if_already_asked() {
         let mut waiting = Waiting::default();
-        let first = waiting.join(ContextId(1), exchange(1), Vec::new());
+        let first = waiting.join(ContextId(1), exchange(1), Way::default());
         assert!(waiting.next_question(&mut Exact).is_some());
-        let second = waiting.join(ContextId(2), exchange(2), Vec::new());
-        waiting.join(ContextId(3), exchange(3), Vec::new());
+        let second = waiting.join(ContextId(2), exchange(2), Way::default());
+        waiting.join(ContextId(3), exchange(3), Way::default());
         waiting.leave(ContextId(1), first);
         waiting.leave(ContextId(2), second);
         assert_eq!(contexts(&waiting.take().unwrap().1), [None]);
@@ -165,7 +170,7 @@ mod tests {
         assert_eq!(contexts(&waiting.take().unwrap().1), [Some(3)]);
         assert_eq!(waiting.len(), 0);
         // The place is another's by now.
-        let again = waiting.join(ContextId(4), exchange(4), Vec::new());
+        let again = waiting.join(ContextId(4), exchange(4), Way::default());
         waiting.leave(ContextId(1), again);
         assert!(waiting.next_question(&mut Exact).is_some());
         assert_eq!(contexts(&waiting.take().unwrap().1), [Some(4)]);
@@ -176,7 +181,7 @@ mod tests {
         let mut waiting = Waiting::default();
         for _ in 0..MOST_WAITING {
             assert_eq!(waiting.refuses(), None);
-            waiting.join(ContextId(1), exchange(0), Vec::new());
+            waiting.join(ContextId(1), exchange(0), Way::default());
         }
         assert_eq!(waiting.refuses(), Some(Failure::Overloaded));
         assert!(waiting.next_question(&mut Exact).is_some());

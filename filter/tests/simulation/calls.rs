@@ -1,6 +1,7 @@
 //! The calls of workers whose transport they are: the host makes them, and Redis answers each on a connection of its own.
 
 use meliproxy::redis::CALL_TIMEOUT;
+use meliproxy::worker::LinkId;
 
 use crate::fleet::{EPOCH_MICROS, Fleet, Happening, micros};
 use crate::model_redis::Connection;
@@ -47,8 +48,8 @@ impl Fleet {
             link.drop();
         }
         self.tell(member, |member| match replies {
-            Ok(replies) => member.worker.on_input(now, replies, &mut member.shared),
-            Err(cause) => member.worker.on_closed(now, cause, &mut member.shared),
+            Ok(replies) => member.worker.on_input(now, LinkId::Main, replies, &mut member.shared),
+            Err(cause) => member.worker.on_closed(now, LinkId::Main, cause, &mut member.shared),
         });
     }
 }

@@ -364,7 +364,7 @@ impl Fleet {
         let mut group = 0;
         while let Some(effect) = self.members[member].worker.poll_effect() {
             match effect {
-                Effect::OpenStream => {
+                Effect::OpenStream(_) => {
                     assert_eq!(callback, Callback::Root);
                     let stream = self.number();
                     self.members[member].link.open(stream);
@@ -373,8 +373,8 @@ impl Fleet {
                         self.schedule(at, Happening::Closed { member, stream });
                     }
                 }
-                Effect::DropStream => self.members[member].link.drop(),
-                Effect::Send(bytes) => {
+                Effect::DropStream(_) => self.members[member].link.drop(),
+                Effect::Send(_, bytes) => {
                     if let Some(callout) = &mut self.members[member].link.callout {
                         callout.write(&bytes);
                         self.schedule(self.now, Happening::Wake { member });
@@ -395,6 +395,7 @@ impl Fleet {
                 Effect::Add(Metric::RedisFailures(_), amount) => {
                     self.decided_alone += usize::try_from(amount).unwrap();
                 }
+                Effect::Refresh(..) => panic!("there is no cache"),
                 Effect::Add(..) | Effect::Record(..) | Effect::Warn(_) | Effect::Info(_) => {}
             }
         }

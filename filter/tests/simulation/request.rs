@@ -34,6 +34,7 @@ impl Request {
                 assert_eq!(reply.status, 429);
                 (false, reply.headers.iter().map(|(name, value)| (&**name, &**value)).collect())
             }
+            Fate::Serve(_) => panic!("there is no cache"),
         };
         self.check_what_is_told(passed, &fields);
         self.check_what_is_logged(at, passed, conclusion.entry.as_deref().unwrap());
@@ -106,5 +107,13 @@ impl RequestView for View {
 
     fn source_address(&mut self) -> Option<Vec<u8>> {
         Some(b"192.0.2.1:4711".to_vec())
+    }
+
+    fn lines(&mut self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        Vec::new()
+    }
+
+    fn is_over(&self) -> bool {
+        true
     }
 }

@@ -1,6 +1,7 @@
 //! The streams of workers whose transport they are: bytes both ways, late and split anywhere.
 
 use meliproxy::redis::CloseCause;
+use meliproxy::worker::LinkId;
 
 use crate::fleet::{EPOCH_MICROS, Fleet, Happening};
 use crate::link::Link;
@@ -38,7 +39,9 @@ impl Fleet {
     pub(crate) fn deliver_from_redis(&mut self, member: usize, stream: u64, bytes: &[u8]) {
         if self.members[member].link.stream == Some(stream) {
             let now = self.now();
-            self.tell(member, |member| member.worker.on_input(now, bytes, &mut member.shared));
+            self.tell(member, |member| {
+                member.worker.on_input(now, LinkId::Main, bytes, &mut member.shared)
+            });
         }
     }
 
@@ -46,7 +49,9 @@ impl Fleet {
         if self.members[member].link.stream == Some(stream) {
             self.members[member].link.drop();
             let (now, cause) = (self.now(), CloseCause::Status(2));
-            self.tell(member, |member| member.worker.on_closed(now, cause, &mut member.shared));
+            self.tell(member, |member| {
+                member.worker.on_closed(now, LinkId::Main, cause, &mut member.shared)
+            });
         }
     }
 }

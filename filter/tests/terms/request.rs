@@ -60,4 +60,12 @@ impl RequestView for Request {
         self.ask("source.address");
         self.client.map(|client| client.to_string().into_bytes())
     }
+
+    fn lines(&mut self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        Vec::new()
+    }
+
+    fn is_over(&self) -> bool {
+        true
+    }
 }

@@ -59,6 +59,9 @@ pub struct EnvoyEndpoint {
     pub http: String,
     /// Its admin page.
     pub admin: String,
+    /// Where a replica is told what to invalidate (`PURGE`); the edge has no such place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub purge: Option<String>,
 }
 
 /// One Redis node.
@@ -81,7 +84,7 @@ impl Endpoints {
         let nodes = |nodes: fn(&Redis) -> &[RedisNode]| stack.redis.iter().flat_map(nodes);
         Self {
             edge: EnvoyEndpoint::of(&stack.edge),
-            replicas: stack.replicas.iter().map(EnvoyEndpoint::of).collect(),
+            replicas: stack.replicas.iter().map(EnvoyEndpoint::of_replica).collect(),
             redis: nodes(Redis::nodes).map(RedisEndpoint::of).collect(),
             sentinels: nodes(Redis::sentinels).map(|node| node.address().to_string()).collect(),
             upstream: stack.origin.address(),
@@ -114,7 +117,12 @@ impl EnvoyEndpoint {
             pid: envoy.pid().unwrap_or_default(),
             http: envoy.http().to_string(),
             admin: envoy.admin().to_string(),
+            purge: None,
         }
+    }
+
+    fn of_replica(envoy: &Envoy) -> Self {
+        Self { purge: Some(envoy.purge().to_string()), ..Self::of(envoy) }
     }
 }
 

@@ -33,6 +33,7 @@ pub struct Envoy {
     process: Arc<Process>,
     http: SocketAddr,
     admin: SocketAddr,
+    purge: SocketAddr,
     access_log: PathBuf,
 }
 
@@ -50,6 +51,8 @@ pub(crate) struct Listener<'a> {
     pub(crate) name: &'a str,
     pub(crate) http: SocketAddr,
     pub(crate) admin: SocketAddr,
+    /// Where a replica is told what to invalidate.
+    pub(crate) purge: SocketAddr,
     pub(crate) access_log: &'a Path,
     /// The Unix domain socket of a replica's calls to Redis.
     pub(crate) callout_socket: &'a Path,
@@ -66,6 +69,12 @@ impl Envoy {
     #[must_use]
     pub fn admin(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// Where a replica is told what to invalidate.
+    #[must_use]
+    pub fn purge(&self) -> SocketAddr {
+        self.purge
     }
 
     /// What stands in its access log; Envoy writes it within 10 s.
@@ -159,6 +168,8 @@ pub(crate) fn render_replica(
     let origin = settings.origin;
     let mut values = listener_values(listener);
     values.extend([
+        ("PURGE_ADDRESS", listener.purge.ip().to_string()),
+        ("PURGE_PORT", listener.purge.port().to_string()),
         ("CALLOUT_SOCKET", template::quoted(listener.callout_socket)),
         ("FILTER_FILE", template::quoted(settings.filter)),
         ("WASM_FILE", template::quoted(settings.wasm)),
@@ -215,11 +226,12 @@ fn start_envoy(
     env: &[(String, String)],
     render: impl Fn(&Listener<'_>) -> Result<String, Error>,
 ) -> Result<Envoy, Error> {
-    let admin = free_address()?;
+    let (admin, purge) = (free_address()?, free_address()?);
     let access_log = context.state().log(&format!("{name}.access"));
     let callout_socket = context.state().socket(name);
+    let (access, socket) = (&access_log, &callout_socket);
     let listener =
-        Listener { name, http, admin, access_log: &access_log, callout_socket: &callout_socket };
+        Listener { name, http, admin, purge, access_log: access, callout_socket: socket };
     let bootstrap = render(&listener)?;
     let file = context.state().path(&format!("{name}.yaml"));
     write_atomically(&file, bootstrap.as_bytes(), 0o644)?;
@@ -255,5 +267,5 @@ fn start_envoy(
         cancel: options.cancel.clone(),
     };
     let process = context.launch(&format!("{name} on {http} (admin {admin})"), spec)?;
-    Ok(Envoy { process, http, admin, access_log })
+    Ok(Envoy { process, http, admin, purge, access_log })
 }

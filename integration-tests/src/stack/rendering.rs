@@ -35,8 +35,10 @@ pub fn render(options: &StackOptions, folder: &Path) -> Result<(), Error> {
     };
     let access_log = Path::new("/dev/null");
     let callout_socket = &folder.join("replica-1.sock");
-    let mut listener =
-        |name| Listener { name, http: address(), admin: address(), access_log, callout_socket };
+    let mut listener = |name| {
+        let (http, admin, purge) = (address(), address(), address());
+        Listener { name, http, admin, purge, access_log, callout_socket }
+    };
     let replica = render_replica(options, &listener("replica-1"), &settings)?;
     let edge_listener = listener("edge");
     let replicas: Vec<_> = (0..options.replicas).map(|_| address()).collect();

@@ -116,10 +116,12 @@ impl World {
         let stored =
             stored.filter(|stored| self.newest(path, stored, Some(Mode::Hard)) <= stored.epoch);
         match (found, stored) {
-            (Found::Stored { stored: found, is_invalid }, Some(stored)) => {
+            (Found::Stored { stored: found, invalid_since, epoch }, Some(stored)) => {
                 assert_eq!(*found, stored);
-                let is_stale = self.newest(path, &stored, Some(Mode::Soft)) > stored.epoch;
-                assert_eq!(is_invalid, is_stale);
+                let newest = self.newest(path, &stored, Some(Mode::Soft));
+                let is_stale = newest > stored.epoch;
+                assert_eq!(invalid_since, is_stale.then_some(newest));
+                assert!(epoch >= newest, "what is asked for now is newer");
                 self.found += 1;
                 self.stale += usize::from(is_stale);
             }

@@ -137,7 +137,8 @@ fn what_is_stored_is_found_with_its_body() {
     let epoch = store.epoch(&wanted);
     let stored = wanted.response(&[("etag", "\"a\""), ("surrogate-key", "g h")], 1, epoch);
     assert_eq!(store.put(&wanted, &stored, None), Put::Stored);
-    let found = Found::Stored { stored: Box::new(stored.clone()), is_invalid: false };
+    let (found, invalid_since) = (Box::new(stored.clone()), None);
+    let found = Found::Stored { stored: found, invalid_since, epoch };
     assert_eq!(store.look(&wanted, None), found);
     assert_eq!(store.body(&wanted, &stored), Some(b"body".to_vec()));
     let other = wanted.response(&[], 2, epoch);

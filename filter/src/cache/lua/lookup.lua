@@ -12,7 +12,7 @@
 -- ARGV[4]  what the names of groups' records begin with
 -- ARGV[5]  the URL: origin and path
 -- Returns  "names", names              it varies on these
---          "found", m, epoch, stale    1 if it was softly invalidated
+--          "found", m, epoch, stale    the epoch at which it was softly invalidated, 0 if it was not
 --          "missing", epoch, lock      "mine", "taken", "useless" (see KEYS[3]) or "none" (not asked for)
 -- Cost     O(groups + prefixes)
 local names = redis.pcall('GET', KEYS[1])
@@ -28,7 +28,7 @@ if not found.err and found[1] and found[2] then
   local made = number(found[2], 0)
   local hard, soft = newest(ARGV[5], ARGV[4], found[3] or '')
   if hard <= made then
-    return { 'found', found[1], epoch, soft > made and 1 or 0 }
+    return { 'found', found[1], epoch, soft > made and soft or 0 }
   end
 end
 if ARGV[2] == '' then

@@ -10,12 +10,14 @@ use crate::redis::Value;
 pub enum Found {
     /// Responses of this key vary on these names: it is elsewhere.
     Names(Names),
-    /// It, and whether it was softly invalidated; the epoch is that of now.
+    /// It.
     Stored {
         /// It.
         stored: Box<Stored>,
-        /// Whether it counts as stale, however fresh it is.
-        is_invalid: bool,
+        /// The invalidation since when it counts as stale, if there is one: an epoch.
+        invalid_since: Option<u64>,
+        /// What is invalidated from here on is newer.
+        epoch: u64,
     },
     /// Nothing.
     Missing {
@@ -66,8 +68,8 @@ pub fn found(answer: &Value, key: &[u8]) -> Option<Found> {
             let Some(stored) = stored else {
                 return Some(Found::Missing { epoch: epoch(2)?, lock: Lock::NotAsked });
             };
-            let is_invalid = epoch(3)? != 0;
-            Some(Found::Stored { stored: Box::new(stored), is_invalid })
+            let invalid_since = Some(epoch(3)?).filter(|since| *since > 0);
+            Some(Found::Stored { stored: Box::new(stored), invalid_since, epoch: epoch(2)? })
         }
         b"missing" => Some(Found::Missing { epoch: epoch(1)?, lock: lock(values.get(2)?)? }),
         _ => None,
@@ -118,8 +120,9 @@ mod tests {
         let stored = stored(200, &[("cache-control", "max-age=60")]);
         let header = bulk(&stored.write().unwrap());
         let answer =
-            Value::Array(vec![bulk(b"found"), header, Value::Integer(5), Value::Integer(1)]);
-        let expected = Found::Stored { stored: Box::new(stored.clone()), is_invalid: true };
+            Value::Array(vec![bulk(b"found"), header, Value::Integer(5), Value::Integer(4)]);
+        let (expected, invalid_since) = (Box::new(stored.clone()), Some(4));
+        let expected = Found::Stored { stored: expected, invalid_since, epoch: 5 };
         assert_eq!(found(&answer, &stored.key), Some(expected));
         let missing = Found::Missing { epoch: 5, lock: Lock::NotAsked };
         assert_eq!(

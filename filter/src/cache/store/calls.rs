@@ -95,6 +95,27 @@ impl Calls {
         self.names.channel()
     }
 
+    /// The channel on which one worker alone is told.
+    #[must_use]
+    pub fn channel_of(&self, worker: u64) -> String {
+        format!("{}:{worker}", self.names.channel())
+    }
+
+    /// Has every worker that hears it say [`Self::known`] to `worker`, once it has read what was sent to it before. The
+    /// answer is how many hear it.
+    #[must_use]
+    pub fn sync(&self, worker: u64, number: u64) -> Command {
+        let message = format!("sync {worker} {number}");
+        Command::new(b"PUBLISH").arg(self.channel().as_bytes()).arg(message.as_bytes())
+    }
+
+    /// Says so.
+    #[must_use]
+    pub fn known(&self, worker: u64, number: u64) -> Command {
+        let message = format!("known {number}");
+        Command::new(b"PUBLISH").arg(self.channel_of(worker).as_bytes()).arg(message.as_bytes())
+    }
+
     /// What the names of all records of invalidations begin with.
     #[must_use]
     pub fn invalidated(&self) -> Vec<u8> {

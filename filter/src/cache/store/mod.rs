@@ -11,4 +11,4 @@ mod names;
 
 pub use self::answers::{Found, Lock, Put, body, found, lock, put};
 pub use self::calls::{Calls, Kept, Mode, SOURCES, Scope, Token};
-pub use self::names::{ObjectId, Place, Url};
+pub use self::names::{ObjectId, Place, Record, Url};

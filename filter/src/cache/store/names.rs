@@ -39,16 +39,63 @@ impl Url {
             [lines.next(), lines.next(), lines.next()].map(Option::unwrap_or_default);
         Self { text: [scheme, host, path].join(&b'\n'), host: host.to_vec() }
     }
+
+    /// What records of its invalidation go by.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 16] {
+        digest_of(&self.text)
+    }
 }
 
 impl Place {
     /// Of a primary key and what the request has that responses vary on.
     #[must_use]
     pub fn of(key: &[u8], values: &Values) -> Self {
-        let mut whole = digest_of(key).to_vec();
+        Self::with(key, Self::primary(key), values)
+    }
+
+    /// The digest of a primary key.
+    #[must_use]
+    pub fn primary(key: &[u8]) -> [u8; 16] {
+        digest_of(key)
+    }
+
+    /// As [`Self::of`], for a key whose digest is known.
+    #[must_use]
+    pub fn with(key: &[u8], primary: [u8; 16], values: &Values) -> Self {
+        let mut whole = primary.to_vec();
         values.write(&mut whole);
-        let object = ObjectId(digest_of(&whole));
-        Self { url: Url::of(key), primary: digest_of(key), object }
+        Self { url: Url::of(key), primary, object: ObjectId(digest_of(&whole)) }
+    }
+}
+
+/// What a record of an invalidation is about, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A URL: [`Url::digest`].
+    Url([u8; 16]),
+    /// A group.
+    Group(GroupId),
+    /// Anything else: all may be concerned.
+    Other,
+}
+
+impl Record {
+    /// Of the name of a record, as the store tells it.
+    #[must_use]
+    pub fn of(name: &[u8]) -> Self {
+        let kind = |kind: &[u8]| {
+            let name = [b"cache-invalid:1:", kind].concat();
+            move |text: &[u8]| {
+                let at = text.windows(name.len()).position(|window| window == name)?;
+                text.get(at.saturating_add(name.len())..).map(<[u8]>::to_vec)
+            }
+        };
+        if let Some(id) = kind(b"g:")(name).and_then(|id| id.try_into().ok()) {
+            return Self::Group(GroupId(id));
+        }
+        let url = kind(b"u:")(name).and_then(|word| ObjectId::parse(&word));
+        url.map_or(Self::Other, |ObjectId(digest)| Self::Url(digest))
     }
 }
 

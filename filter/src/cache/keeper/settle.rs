@@ -1,0 +1,419 @@
+//! What the store's answers are to those who wait.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::outbox::{About, Outgoing, OutgoingId};
+use super::series::{Miss, Series, Stale, Tier};
+use super::{Asking, Event, Fetch, Have, Keeper, Look, Reply, Said, Waiter};
+use crate::cache::fields::Fields;
+use crate::cache::range::Part;
+use crate::cache::reuse::{self, Answer, Forward, Reuse};
+use crate::cache::status::Handling;
+use crate::cache::store::{Found, Lock, ObjectId, Place, Put, Token};
+use crate::time::Now;
+
+/// What is known about one place, for those who want what is there.
+#[derive(Debug)]
+pub(super) struct Finding {
+    pub(super) place: Place,
+    pub(super) have: Option<Have>,
+    /// What is invalidated from here on is newer than what is fetched now.
+    pub(super) epoch: u64,
+    /// Why the upstream is asked, if there is nothing.
+    pub(super) miss: Miss,
+}
+
+/// Who fetches what is missing.
+#[derive(Clone, Copy)]
+pub(super) enum Turn {
+    /// That has not been asked.
+    Unasked,
+    /// This worker.
+    Mine(Token),
+    /// Somebody else.
+    Taken,
+    /// Everyone for themselves.
+    Everyone,
+    /// That has to be asked anew.
+    Again,
+}
+
+/// A waiter that is not answered by what is there, and how that is validated if it can be.
+type Wanting = (Waiter, Option<Forward>);
+
+impl Keeper {
+    /// The store has answered, or has not.
+    pub fn on_said(&mut self, now: Now, id: OutgoingId, said: Said) {
+        self.outbox.on_now(now.mono);
+        let Some(sent) = self.outbox.take(id) else { return };
+        if self.is_told && said != Said::Nothing {
+            self.memory.trust(sent.at);
+        }
+        match (sent.about, said) {
+            (About::Lookup { place, token, .. }, Said::Found(found, body)) => {
+                self.on_found(now, place, token, found, body);
+            }
+            (About::Lookup { place, .. }, _) => {
+                for waiter in self.line.take_asked(place.object) {
+                    self.forward_alone(now, waiter, Miss::Unavailable);
+                }
+            }
+            (About::Acquire { finding, token, refresh }, Said::Lock(lock)) => {
+                let turn = Turn::of(lock, Some(token));
+                self.on_turn(now, *finding, turn, refresh);
+            }
+            (About::Acquire { finding, .. }, _) => {
+                self.on_turn(now, *finding, Turn::Everyone, None);
+            }
+            (About::Put { finding, locked, policy }, said) => {
+                self.on_put(now, *finding, locked, policy, &said);
+            }
+            (about, said) => self.on_purge_said(now, about, &said),
+        }
+    }
+
+    fn on_found(
+        &mut self,
+        now: Now,
+        place: Place,
+        token: Option<Token>,
+        found: Found,
+        body: Option<Vec<u8>>,
+    ) {
+        let waiters = self.line.take_asked(place.object);
+        match found {
+            Found::Names(names) => {
+                self.known.learn(place.primary, &names);
+                self.send_elsewhere(now, waiters);
+            }
+            Found::Missing { epoch, lock } => {
+                self.epoch = self.epoch.max(epoch);
+                let varies = !self.known.names(&place.primary).is_empty();
+                let missing = if varies { Miss::Vary } else { Miss::Uri };
+                let miss = if lock == Lock::Useless { Miss::Useless } else { missing };
+                let finding = Finding { place, have: None, epoch, miss };
+                self.settle(now, finding, waiters, Turn::of(lock, token), None);
+            }
+            Found::Stored { mut stored, invalid_since, epoch } => {
+                self.epoch = self.epoch.max(epoch);
+                let Some(body) = body else {
+                    // It was replaced in between.
+                    self.send_elsewhere(now, waiters);
+                    return;
+                };
+                if let Some(since) = invalid_since {
+                    stored.expire_at(since / 1000);
+                }
+                let have = Have { stored: Rc::from(stored), body: body.into() };
+                self.remember(now, &place, &have);
+                let finding = Finding { place, have: Some(have), epoch, miss: Miss::Stale };
+                self.settle(now, finding, waiters, Turn::Unasked, None);
+            }
+        }
+    }
+
+    /// Puts a fresh response into memory. Only what the store has just confirmed gets there.
+    fn remember(&mut self, now: Now, place: &Place, have: &Have) {
+        let now_ms = now.unix.as_millis();
+        if self.is_told && have.stored.is_fresh(now_ms) && !have.stored.no_cache {
+            self.memory.insert(now_ms, place, have);
+        }
+    }
+
+    /// What was looked for is elsewhere.
+    fn send_elsewhere(&mut self, now: Now, waiters: Vec<Waiter>) {
+        for mut waiter in waiters {
+            waiter.hops = waiter.hops.saturating_add(1);
+            self.look_again(now, waiter);
+        }
+    }
+
+    fn on_turn(&mut self, now: Now, finding: Finding, turn: Turn, refresh: Option<Asking>) {
+        let waiters = self.line.take_asked(finding.place.object);
+        self.settle(now, finding, waiters, turn, refresh);
+    }
+
+    /// Answers those whom what is there answers; of the others one fetches it, if it is the turn of this worker.
+    fn settle(
+        &mut self,
+        now: Now,
+        finding: Finding,
+        waiters: Vec<Waiter>,
+        turn: Turn,
+        mut refresh: Option<Asking>,
+    ) {
+        let mut wanting = Vec::new();
+        for waiter in waiters {
+            match self.answer(now, finding.have.as_ref(), &waiter) {
+                Fit::Reply(reply, is_refreshing) => {
+                    if is_refreshing {
+                        refresh.get_or_insert_with(|| waiter.asking.clone());
+                    }
+                    self.decide(waiter.asker, Look::Reply(Box::new(reply)));
+                }
+                Fit::Wanting(_) if waiter.asking.request.directives.only_if_cached => {
+                    let reply = not_cached(&waiter.asking);
+                    self.decide(waiter.asker, Look::Reply(Box::new(reply)));
+                }
+                Fit::Wanting(forward) => wanting.push((waiter, forward)),
+            }
+        }
+        match turn {
+            Turn::Unasked => self.ask_for_turn(now, finding, wanting, refresh),
+            Turn::Mine(token) => self.take_turn(now, &finding, wanting, refresh, token),
+            Turn::Taken => self.let_wait(now, &finding, wanting),
+            Turn::Everyone => {
+                for one in wanting {
+                    self.fetch_alone(now, &finding, one);
+                }
+            }
+            Turn::Again => {
+                self.send_elsewhere(now, wanting.into_iter().map(|(waiter, _)| waiter).collect())
+            }
+        }
+    }
+
+    /// What of what is there answers a waiter.
+    fn answer(&mut self, now: Now, have: Option<&Have>, waiter: &Waiter) -> Fit {
+        let Waiter { asking, since, waited, .. } = waiter;
+        let Some(Have { stored, body }) = have else { return Fit::Wanting(None) };
+        if !stored.vary.matches(&asking.request.fields) {
+            return Fit::Wanting(None);
+        }
+        let now_ms = now.unix.as_millis();
+        // What was fetched or validated since it came is as fresh as it can be.
+        let is_answer = *waited && stored.received_ms >= since.unix.as_millis();
+        let reuse = if is_answer {
+            Reuse::Answer(reuse::answer(stored, &asking.request, now_ms))
+        } else {
+            reuse::reuse(stored, &asking.request, now_ms)
+        };
+        let (answer, is_refreshing) = match reuse {
+            Reuse::Answer(answer) => (answer, false),
+            Reuse::AnswerAndRefresh(answer) => (answer, true),
+            Reuse::Forward(forward) => return Fit::Wanting(Some(forward)),
+        };
+        let (handling, series) = describe(&answer, is_answer, is_refreshing);
+        self.count(asking.policy, series);
+        let body = Rc::clone(body);
+        Fit::Reply(Reply { answer, body, handling, policy: asking.policy }, is_refreshing)
+    }
+
+    /// Asks who validates what is there, or fetches what is not.
+    fn ask_for_turn(
+        &mut self,
+        now: Now,
+        finding: Finding,
+        wanting: Vec<Wanting>,
+        refresh: Option<Asking>,
+    ) {
+        if finding.have.is_none() {
+            // Who asked could not have stored the response; others may.
+            for (waiter, forward) in wanting {
+                if waiter.asking.may_fill() {
+                    self.send_elsewhere(now, vec![waiter]);
+                } else {
+                    self.fetch_alone(now, &finding, (waiter, forward));
+                }
+            }
+            return;
+        }
+        let may_wait = |(waiter, forward): &Wanting| waiter.asking.may_lead(forward.as_ref());
+        let (waiting, alone): (Vec<_>, Vec<_>) = wanting.into_iter().partition(may_wait);
+        for one in alone {
+            self.fetch_alone(now, &finding, one);
+        }
+        if waiting.is_empty() && refresh.is_none() {
+            return;
+        }
+        let (place, token) = (finding.place.clone(), self.token());
+        let waiters = waiting.into_iter().map(|(waiter, _)| waiter).collect();
+        self.line.asks(place.object, waiters);
+        let about = About::Acquire { finding: Box::new(finding), token, refresh };
+        self.outbox.say(Outgoing::Acquire { place, token }, about);
+    }
+
+    /// The first that can makes the fetch on which the others wait.
+    fn take_turn(
+        &mut self,
+        now: Now,
+        finding: &Finding,
+        wanting: Vec<Wanting>,
+        refresh: Option<Asking>,
+        token: Token,
+    ) {
+        let mut token = Some(token);
+        for (waiter, forward) in wanting {
+            if !waiter.asking.may_lead(forward.as_ref()) {
+                self.fetch_alone(now, finding, (waiter, forward));
+            } else if let Some(token) = token.take() {
+                self.count(waiter.asking.policy, Series::Miss(finding.miss_of(forward.as_ref())));
+                let fetch = self.lead(now, finding, &waiter.asking, forward, token);
+                self.decide(waiter.asker, Look::Forward(fetch));
+            } else {
+                self.line.wait(now.mono, finding.place.object, waiter);
+            }
+        }
+        let Some(token) = token else { return };
+        match refresh {
+            Some(asking) => {
+                let forward = finding
+                    .have
+                    .as_ref()
+                    .map(|have| reuse::forward(&have.stored, reuse::Cause::Stale));
+                let fetch = self.lead(now, finding, &asking, forward, token);
+                self.events.push_back(Event::Refresh(fetch));
+            }
+            // Nobody is left who wants it.
+            None => self.release(&finding.place, token, Duration::ZERO),
+        }
+    }
+
+    fn let_wait(&mut self, now: Now, finding: &Finding, wanting: Vec<Wanting>) {
+        for (waiter, forward) in wanting {
+            if waiter.asking.may_lead(forward.as_ref()) {
+                self.line.wait(now.mono, finding.place.object, waiter);
+            } else {
+                self.fetch_alone(now, finding, (waiter, forward));
+            }
+        }
+    }
+
+    fn lead(
+        &mut self,
+        now: Now,
+        finding: &Finding,
+        asking: &Asking,
+        forward: Option<Forward>,
+        token: Token,
+    ) -> Box<Fetch> {
+        let mut fetch = self.fetch_of(now, finding, asking, forward);
+        fetch.token = Some(token);
+        self.fetching.insert(finding.place.object);
+        Box::new(fetch)
+    }
+
+    fn fetch_alone(&mut self, now: Now, finding: &Finding, (waiter, forward): Wanting) {
+        self.count(waiter.asking.policy, Series::Miss(finding.miss_of(forward.as_ref())));
+        let fetch = self.fetch_of(now, finding, &waiter.asking, forward);
+        self.decide(waiter.asker, Look::Forward(Box::new(fetch)));
+    }
+
+    fn fetch_of(
+        &self,
+        now: Now,
+        finding: &Finding,
+        asking: &Asking,
+        forward: Option<Forward>,
+    ) -> Fetch {
+        let miss = finding.miss_of(forward.as_ref());
+        let mut fetch = self.fetch(now, asking, finding.place.clone(), miss);
+        fetch.epoch = Some(finding.epoch);
+        if let (Some(have), Some(forward)) = (&finding.have, forward) {
+            fetch.validate(have.clone(), forward);
+        }
+        fetch
+    }
+
+    /// What was put is stored, or not: those who wait for it are answered, or look again.
+    fn on_put(
+        &mut self,
+        now: Now,
+        finding: Finding,
+        locked: Option<ObjectId>,
+        policy: usize,
+        said: &Said,
+    ) {
+        let is_stored = *said == Said::Put(Put::Stored);
+        if is_stored {
+            self.count(policy, Series::Stored);
+            if let Some(have) = &finding.have {
+                self.remember(now, &finding.place, have);
+            }
+        } else if matches!(said, Said::Put(_)) {
+            self.count(policy, Series::Outrun);
+        }
+        let Some(locked) = locked else { return };
+        self.fetching.remove(&locked);
+        let waiters = self.line.take_awaiting(locked);
+        if is_stored && locked == finding.place.object {
+            self.settle(now, finding, waiters, Turn::Again, None);
+        } else {
+            for waiter in waiters {
+                self.look_again(now, waiter);
+            }
+        }
+    }
+}
+
+/// What of what is there answers a waiter.
+enum Fit {
+    /// It does; whether it is to be validated meanwhile.
+    Reply(Reply, bool),
+    /// It does not.
+    Wanting(Option<Forward>),
+}
+
+impl Finding {
+    const fn miss_of(&self, forward: Option<&Forward>) -> Miss {
+        match forward {
+            Some(Forward { cause: reuse::Cause::Request, .. }) => Miss::Request,
+            Some(Forward { cause: reuse::Cause::Stale, .. }) => Miss::Stale,
+            // There is something, and the request does not match it.
+            None if matches!(self.miss, Miss::Stale) => Miss::Vary,
+            None => self.miss,
+        }
+    }
+}
+
+impl Turn {
+    const fn of(lock: Lock, token: Option<Token>) -> Self {
+        match (lock, token) {
+            (Lock::Mine, Some(token)) => Self::Mine(token),
+            (Lock::Taken, _) => Self::Taken,
+            (Lock::Useless, _) => Self::Everyone,
+            (Lock::NotAsked | Lock::Mine, _) => Self::Unasked,
+        }
+    }
+}
+
+impl Asking {
+    /// Whether others may wait for its response, which validates what is there as `forward` says, or is the first one.
+    fn may_lead(&self, forward: Option<&Forward>) -> bool {
+        match forward {
+            Some(forward) if !forward.conditions.is_empty() => self.may_validate(),
+            _ => self.may_fill(),
+        }
+    }
+}
+
+/// What is told and counted of an answer from Redis.
+fn describe(answer: &Answer, waited: bool, is_refreshing: bool) -> (Handling, Series) {
+    let ttl_s = answer.ttl_s;
+    if waited {
+        let collapsed = Handling::Forwarded {
+            cause: "uri-miss",
+            status: None,
+            stored: false,
+            collapsed: true,
+            detail: None,
+        };
+        return (collapsed, Series::Collapsed);
+    }
+    let stale = if is_refreshing { Stale::WhileRevalidating } else { Stale::Wanted };
+    if is_refreshing || ttl_s <= 0 {
+        (Handling::Hit { ttl_s, detail: Some(stale.name()) }, Series::Stale(stale))
+    } else {
+        (Handling::Hit { ttl_s, detail: Some("l2") }, Series::Hit(Tier::Redis))
+    }
+}
+
+/// The answer to a request that takes a stored response only, if there is none (RFC 9111 §5.2.1.7).
+pub(super) fn not_cached(asking: &Asking) -> Reply {
+    let fields = [("content-type", "text/plain"), ("cache-control", "no-store")];
+    let fields: Fields = fields.into_iter().collect();
+    let answer = Answer { status: 504, fields, part: Part::Whole, ttl_s: 0 };
+    let handling = Handling::Refused { detail: "only-if-cached" };
+    Reply { answer, body: Rc::new([]), handling, policy: asking.policy }
+}

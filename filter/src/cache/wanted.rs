@@ -1,0 +1,114 @@
+//! What a request wants of the cache, by the configuration.
+
+use std::rc::Rc;
+
+use super::directives;
+use super::fields::Fields;
+use super::keeper::{Asking, Mutation};
+use super::key::{self, Target};
+use super::policy::{KeyOptions, Policy};
+use super::request::{Bypass, Request};
+use crate::config::Config;
+use crate::http::RequestView;
+
+/// What a request that falls under a policy wants.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    /// An answer.
+    Answer(Asking),
+    /// To change something, perhaps.
+    Change(Box<Mutation>),
+    /// Nothing.
+    Nothing {
+        /// Place of the policy.
+        policy: usize,
+        /// Why not.
+        why: Bypass,
+    },
+}
+
+/// Which policy requests fall under.
+#[derive(Debug)]
+pub struct Policies {
+    by_route: Vec<Option<usize>>,
+    other: Option<usize>,
+    all: Vec<Policy>,
+}
+
+impl Policies {
+    /// Of a configuration.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let mut by_route = vec![None; config.routes.len()];
+        let mut other = None;
+        for (place, cache) in config.cache.iter().enumerate() {
+            match &cache.routes {
+                None => other = Some(place),
+                Some(routes) => {
+                    for route in routes {
+                        if let Some(policy) = by_route.get_mut(*route) {
+                            *policy = Some(place);
+                        }
+                    }
+                }
+            }
+        }
+        Self {
+            by_route,
+            other,
+            all: config.cache.iter().map(|cache| cache.policy.clone()).collect(),
+        }
+    }
+
+    /// Whether there are any.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// The policy of a route.
+    #[must_use]
+    pub fn of(&self, route: Option<usize>) -> Option<usize> {
+        let of_route = route.and_then(|route| self.by_route.get(route).copied().flatten());
+        of_route.or(self.other)
+    }
+
+    /// What requests of a policy have to agree in.
+    #[must_use]
+    pub fn key_options(&self, policy: Option<usize>) -> Option<&KeyOptions> {
+        self.all.get(policy?).map(|policy| &policy.key)
+    }
+
+    /// What a request wants, of which `path` is sent to the upstream. It falls under a policy, as a GET of it does.
+    pub fn wanted(&self, policy: usize, path: &[u8], view: &mut dyn RequestView) -> Option<Wanted> {
+        let terms = self.all.get(policy)?;
+        let (mut method, mut scheme, mut authority) = (Vec::new(), b"http".to_vec(), Vec::new());
+        let mut fields = Fields::default();
+        for (name, value) in view.lines() {
+            match name.as_slice() {
+                b":method" => method = value,
+                b":scheme" => scheme = value,
+                b":authority" => authority = value,
+                name if name.starts_with(b":") => {}
+                name => fields.push(name, &value),
+            }
+        }
+        let target = Target { scheme: &scheme, authority: &authority, path };
+        let nothing = |why| Some(Wanted::Nothing { policy, why });
+        let Some(key) = key::primary(&terms.key, target, &fields) else {
+            return nothing(Bypass::Target);
+        };
+        let whole = Rc::new([scheme.clone(), authority.clone(), path.to_vec()]);
+        let asking =
+            |request| Asking { policy, key: key.into(), target: whole, request: Rc::new(request) };
+        match Request::of(&method, path, fields.clone(), view.is_over(), &terms.key.headers) {
+            Ok(request) => Some(Wanted::Answer(asking(request))),
+            Err(Bypass::Method) if super::invalidation::is_unsafe(&method) => {
+                let directives = directives::Request::of(&fields);
+                let asking = asking(Request { is_head: false, directives, fields });
+                Some(Wanted::Change(Box::new(Mutation { method, asking })))
+            }
+            Err(why) => nothing(why),
+        }
+    }
+}
