@@ -73,8 +73,8 @@ impl RequestView for Request<'_> {
         Some(self.source_address.to_vec())
     }
 
-    fn lines(&mut self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        Vec::new()
+    fn lines(&mut self) -> meliproxy::http::header::Fields {
+        meliproxy::http::header::Fields::default()
     }
 
     fn is_over(&self) -> bool {

@@ -7,6 +7,7 @@
 
 use std::rc::Rc;
 
+use super::fields::Fields;
 use super::groups::{Group, LONGEST_NAME_BYTES, MOST_GROUPS};
 use super::key::{self, Target};
 use super::policy::KeyOptions;
@@ -28,20 +29,20 @@ impl Order {
     /// # Errors
     /// What is wrong with it.
     pub fn read<'o>(
-        lines: Vec<(Vec<u8>, Vec<u8>)>,
+        lines: &Fields,
         options: impl FnOnce(&[u8]) -> Option<&'o KeyOptions>,
     ) -> Result<Self, String> {
         let (mut authority, mut target, mut scheme) = (Vec::new(), b"/".to_vec(), b"http".to_vec());
         let (mut groups, mut scope, mut mode) = (Vec::new(), b"url".to_vec(), Mode::Hard);
-        for (name, value) in lines {
-            match name.as_slice() {
-                b":authority" => authority = value,
-                b":path" => target = value,
-                b"x-forwarded-proto" => scheme = value,
-                b"x-purge-group" => groups.push(value),
-                b"x-purge-scope" => scope = value,
+        for (name, value) in lines.iter() {
+            match name {
+                b":authority" => authority = value.to_vec(),
+                b":path" => target = value.to_vec(),
+                b"x-forwarded-proto" => scheme = value.to_vec(),
+                b"x-purge-group" => groups.push(value.to_vec()),
+                b"x-purge-scope" => scope = value.to_vec(),
                 b"x-purge-mode" => {
-                    mode = match value.as_slice() {
+                    mode = match value {
                         b"hard" => Mode::Hard,
                         b"soft" => Mode::Soft,
                         other => return Err(refusal("x-purge-mode", other, "hard, soft")),
@@ -115,7 +116,7 @@ fn problem(status: u16, title: &str, detail: &str) -> String {
 
 fn reply(status: u16, content_type: &str, body: String) -> Box<StoredReply> {
     let fields = [("content-type", content_type), ("cache-control", "no-store")];
-    let fields = fields.map(|(name, value)| (name.into(), value.into())).to_vec();
+    let fields = fields.into_iter().collect();
     let body: Rc<[u8]> = body.into_bytes().into();
     let part = Some(0..body.len());
     Box::new(StoredReply { status, fields, body, part })
@@ -128,8 +129,7 @@ mod tests {
     fn read(fields: &[(&str, &str)]) -> Result<Order, String> {
         let target = [(":authority", "Example.com:80"), (":path", "/a/./b?c")];
         let lines = target.iter().chain(fields);
-        let lines = lines.map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        Order::read(lines, |_| None)
+        Order::read(&lines.copied().collect(), |_| None)
     }
 
     fn one(fields: &[(&str, &str)]) -> Scope {

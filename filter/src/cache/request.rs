@@ -62,6 +62,13 @@ const UNKEYED: [&str; 9] = [
 ];
 
 impl Request {
+    /// Of a request whose header is `fields`.
+    #[must_use]
+    pub fn new(method: &[u8], fields: Fields) -> Self {
+        let directives = directives::Request::of(&fields);
+        Self { is_head: method == b"HEAD", directives, fields }
+    }
+
     /// Of a request whose header is `fields`, and that has content after it unless it `is_over`. `keyed` are the
     /// fields that are part of the key.
     ///
@@ -75,25 +82,36 @@ impl Request {
         is_over: bool,
         keyed: &[String],
     ) -> Result<Self, Bypass> {
-        let is_head = method == b"HEAD";
-        if !is_head && method != b"GET" {
-            return Err(Bypass::Method);
+        match Self::bypass(method, path, &fields, is_over, keyed) {
+            Some(why) => Err(why),
+            None => Ok(Self::new(method, fields)),
+        }
+    }
+
+    /// Why the cache has to keep out of a request, if so.
+    #[must_use]
+    pub fn bypass(
+        method: &[u8],
+        path: &[u8],
+        fields: &Fields,
+        is_over: bool,
+        keyed: &[String],
+    ) -> Option<Bypass> {
+        if method != b"HEAD" && method != b"GET" {
+            return Some(Bypass::Method);
         }
         if !is_over || fields.first("content-length").is_some_and(|length| length != b"0") {
-            return Err(Bypass::Content);
+            return Some(Bypass::Content);
         }
         if fields.has("upgrade") {
-            return Err(Bypass::Upgrade);
+            return Some(Bypass::Upgrade);
         }
         if !is_unambiguous(path) {
-            return Err(Bypass::Target);
+            return Some(Bypass::Target);
         }
         let is_keyed = |name: &str| keyed.iter().any(|of| of == name);
-        if UNKEYED.iter().any(|name| fields.has(name) && !is_keyed(name)) {
-            return Err(Bypass::Unkeyed);
-        }
-        let directives = directives::Request::of(&fields);
-        Ok(Self { is_head, directives, fields })
+        let is_unkeyed = |name: &str| fields.has(name) && !is_keyed(name);
+        UNKEYED.into_iter().any(is_unkeyed).then_some(Bypass::Unkeyed)
     }
 }
 

@@ -10,13 +10,12 @@ use crate::http::{Fields, StoredReply};
 
 /// What goes out, with the fields that quotas tell.
 #[must_use]
-pub fn reply(reply: &Reply, quotas: Fields) -> StoredReply {
+pub fn reply(reply: &Reply, quotas: &Fields) -> StoredReply {
     let Reply { answer, body, handling, .. } = reply;
-    let lines = answer.fields.iter().filter(|(name, _)| !is_hidden(name));
-    let mut fields: Vec<(Vec<u8>, Vec<u8>)> =
-        lines.map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
-    fields.push((b"cache-status".to_vec(), handling.member().into_bytes()));
-    fields.extend(quotas.into_iter().map(|(name, value)| (name.into(), value.into_bytes())));
+    let mut fields = answer.fields.clone();
+    fields.retain(|name| !is_hidden(name));
+    fields.push(b"cache-status", handling.member().as_bytes());
+    quotas.iter().for_each(|(name, value)| fields.push(name.as_bytes(), value.as_bytes()));
     let part = part(answer.status, answer.part, body.len());
     StoredReply { status: answer.status, fields, body: Rc::clone(body), part }
 }

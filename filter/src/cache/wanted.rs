@@ -2,8 +2,6 @@
 
 use std::rc::Rc;
 
-use super::directives;
-use super::fields::Fields;
 use super::keeper::{Asking, Mutation};
 use super::key::{self, Target};
 use super::policy::{KeyOptions, Policy};
@@ -82,17 +80,11 @@ impl Policies {
     /// What a request wants, of which `path` is sent to the upstream. It falls under a policy, as a GET of it does.
     pub fn wanted(&self, policy: usize, path: &[u8], view: &mut dyn RequestView) -> Option<Wanted> {
         let terms = self.all.get(policy)?;
-        let (mut method, mut scheme, mut authority) = (Vec::new(), b"http".to_vec(), Vec::new());
-        let mut fields = Fields::default();
-        for (name, value) in view.lines() {
-            match name.as_slice() {
-                b":method" => method = value,
-                b":scheme" => scheme = value,
-                b":authority" => authority = value,
-                name if name.starts_with(b":") => {}
-                name => fields.push(name, &value),
-            }
-        }
+        let mut fields = view.lines();
+        let first = |name, otherwise: &[u8]| fields.first(name).unwrap_or(otherwise).to_vec();
+        let (method, scheme) = (first(":method", b""), first(":scheme", b"http"));
+        let authority = first(":authority", b"");
+        fields.retain(|name| !name.starts_with(b":"));
         let target = Target { scheme: &scheme, authority: &authority, path };
         let nothing = |why| Some(Wanted::Nothing { policy, why });
         let Some(key) = key::primary(&terms.key, target, &fields) else {
@@ -101,14 +93,13 @@ impl Policies {
         let whole = Rc::new([scheme.clone(), authority.clone(), path.to_vec()]);
         let asking =
             |request| Asking { policy, key: key.into(), target: whole, request: Rc::new(request) };
-        match Request::of(&method, path, fields.clone(), view.is_over(), &terms.key.headers) {
-            Ok(request) => Some(Wanted::Answer(asking(request))),
-            Err(Bypass::Method) if super::invalidation::is_unsafe(&method) => {
-                let directives = directives::Request::of(&fields);
-                let asking = asking(Request { is_head: false, directives, fields });
+        match Request::bypass(&method, path, &fields, view.is_over(), &terms.key.headers) {
+            None => Some(Wanted::Answer(asking(Request::new(&method, fields)))),
+            Some(Bypass::Method) if super::invalidation::is_unsafe(&method) => {
+                let asking = asking(Request::new(&method, fields));
                 Some(Wanted::Change(Box::new(Mutation { method, asking })))
             }
-            Err(why) => nothing(why),
+            Some(why) => nothing(why),
         }
     }
 }

@@ -49,8 +49,8 @@ impl crate::http::RequestView for Root {
         None
     }
 
-    fn lines(&mut self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        Vec::new()
+    fn lines(&mut self) -> crate::http::header::Fields {
+        crate::http::header::Fields::default()
     }
 
     fn is_over(&self) -> bool {

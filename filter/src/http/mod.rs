@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod cookie;
+pub mod header;
 pub mod path;
 pub mod query;
 
@@ -32,7 +33,7 @@ pub trait RequestView {
 
     /// All lines of the header in their order, those whose names begin with `:` included. Asked only of requests that a
     /// cache has to do with.
-    fn lines(&mut self) -> Vec<(Vec<u8>, Vec<u8>)>;
+    fn lines(&mut self) -> header::Fields;
 
     /// Whether the request is over with its header.
     fn is_over(&self) -> bool;
@@ -57,8 +58,8 @@ pub struct LocalReply {
 pub struct StoredReply {
     /// Status code.
     pub status: u16,
-    /// Header fields: names in lower case, and values, perhaps several of one name.
-    pub fields: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Header fields, perhaps several of one name.
+    pub fields: header::Fields,
     /// Where the content is.
     pub body: Rc<[u8]>,
     /// The part of it that is sent; for HEAD the one that is named. None: the status has no content.

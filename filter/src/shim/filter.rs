@@ -268,7 +268,7 @@ impl Shared {
             }
             Effect::Refresh(ticket, mut lines) => {
                 host::act_on(self.root);
-                lines.push((REFRESH_FIELD.into(), ticket.to_string().into_bytes()));
+                lines.push(REFRESH_FIELD.as_bytes(), ticket.to_string().as_bytes());
                 match host::request(REFRESH_CLUSTER, &lines, REFRESH_TIMEOUT) {
                     Ok(token) => {
                         self.refreshes.borrow_mut().insert(token, ticket);
@@ -467,7 +467,7 @@ impl Request {
             let mut worker = self.shared.worker.borrow_mut();
             let now = host::now();
             worker.begin_callback(now, Callback::Request);
-            worker.on_purge(now, self.context, header.lines(), &mut HostSharedData)
+            worker.on_purge(now, self.context, &header.lines(), &mut HostSharedData)
         };
         self.shared.drain(Callback::Request);
         match ordered {

@@ -10,14 +10,14 @@ use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, Status};
 
 use super::wire;
 use crate::breaker::outcome::{CallView, VIA_UPSTREAM};
-use crate::cache::fields::Fields as CacheFields;
 use crate::cache::keeper::Header;
+use crate::http::header::Fields as Lines;
 use crate::http::{LocalReply, RequestView};
 use crate::metrics::Kind;
 use crate::quota::fields;
 use crate::shared::{Conflict, SharedData, Version};
 use crate::time::{Instant, Now, UnixTime};
-use crate::worker::{Lines, ResponseView};
+use crate::worker::ResponseView;
 
 /// Both clocks, now.
 #[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the one reader of clocks")]
@@ -212,13 +212,8 @@ impl WholeHeader {
         Self { lines: wire::lines(MapType::HttpRequestHeaders), is_over }
     }
 
-    fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        let of = move |(of, _): &&(Vec<u8>, Vec<u8>)| of == name.as_bytes();
-        self.lines.iter().filter(of).map(|(_, value)| value.as_slice())
-    }
-
     pub(super) fn first(&self, name: &str) -> Option<&[u8]> {
-        self.values(name).next()
+        self.lines.first(name)
     }
 }
 
@@ -237,7 +232,7 @@ impl RequestView for WholeHeader {
 
     fn header(&mut self, name: &str) -> Option<Vec<u8>> {
         let separator: &[u8] = if name == "cookie" { b";" } else { b"," };
-        let values: Vec<_> = self.values(name).collect();
+        let values: Vec<_> = self.lines.lines(name).collect();
         (!values.is_empty()).then(|| values.join(separator))
     }
 
@@ -297,7 +292,7 @@ impl RequestView for Headers {
 
     fn lines(&mut self) -> Lines {
         // Only of use where there is a cache, and then a whole header is read.
-        Lines::new()
+        Lines::default()
     }
 
     fn is_over(&self) -> bool {
@@ -349,15 +344,10 @@ impl CallView for ResponseHeaders {
 impl ResponseHeaders {
     /// The header that is being read, as the cache sees it.
     pub(super) fn read() -> Header {
-        let (mut status, mut fields) = (0, CacheFields::default());
-        for (name, value) in wire::lines(MapType::HttpResponseHeaders) {
-            if name == b":status" {
-                let text = std::str::from_utf8(&value).unwrap_or_default();
-                status = text.parse().unwrap_or_default();
-            } else {
-                fields.push(&name, &value);
-            }
-        }
+        let mut fields = wire::lines(MapType::HttpResponseHeaders);
+        let status = fields.first(":status").and_then(|text| std::str::from_utf8(text).ok());
+        let status = status.and_then(|text| text.parse().ok()).unwrap_or_default();
+        fields.retain(|name| !name.starts_with(b":"));
         let is_upstreams = EndOfCall.code_details().as_deref() == Some(VIA_UPSTREAM);
         Header { status, fields, is_upstreams }
     }

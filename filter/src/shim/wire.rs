@@ -6,12 +6,13 @@
 
 #![allow(unsafe_code, reason = "calls of the host and the memory that it hands over")]
 
+use std::ops::Range;
 use std::ptr;
 
 use proxy_wasm::types::{MapType, Status};
 
 use crate::http::StoredReply;
-use crate::worker::Lines;
+use crate::http::header::Fields;
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -30,19 +31,21 @@ unsafe extern "C" {
 }
 
 /// All lines of a header, in their order; none if the host does not give them now.
-pub(super) fn lines(kind: MapType) -> Lines {
+pub(super) fn lines(kind: MapType) -> Fields {
     let (mut data, mut size) = (ptr::null_mut(), 0);
     // SAFETY: both point to live variables of the types that the ABI has.
     let status = unsafe { proxy_get_header_map_pairs(kind, &raw mut data, &raw mut size) };
     if status != Status::Ok || data.is_null() {
-        return Lines::new();
+        return Fields::default();
     }
     // SAFETY: the host had `size` bytes made by the SDK's allocator, as a `Vec` of that capacity, and filled them.
     let bytes = unsafe { Vec::from_raw_parts(data, size, size) };
-    parse(&bytes).unwrap_or_default()
+    let lines = parse(&bytes).unwrap_or_default();
+    Fields::in_text(bytes, lines)
 }
 
-fn parse(bytes: &[u8]) -> Option<Lines> {
+/// Where names and values are.
+fn parse(bytes: &[u8]) -> Option<Vec<(Range<usize>, Range<usize>)>> {
     let number = |at: usize| {
         let bytes = bytes.get(at..at.checked_add(4)?)?.try_into().ok()?;
         usize::try_from(u32::from_le_bytes(bytes)).ok()
@@ -51,7 +54,7 @@ fn parse(bytes: &[u8]) -> Option<Lines> {
     let mut at = count.checked_mul(8)?.checked_add(4)?;
     let mut text = |length: usize| {
         let end = at.checked_add(length)?;
-        let text = bytes.get(at..end)?.to_vec();
+        let text = at..end;
         at = end.checked_add(1)?;
         Some(text)
     };
@@ -60,14 +63,14 @@ fn parse(bytes: &[u8]) -> Option<Lines> {
         .collect()
 }
 
-fn write(fields: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+fn write(fields: &Fields) -> Vec<u8> {
     let size = fields.iter().map(|(name, value)| name.len() + value.len() + 10).sum::<usize>() + 4;
     let mut bytes = Vec::with_capacity(size);
     let number = |bytes: &mut Vec<u8>, number: usize| {
         bytes.extend_from_slice(&u32::try_from(number).unwrap_or_default().to_le_bytes());
     };
     number(&mut bytes, fields.len());
-    for (name, value) in fields {
+    for (name, value) in fields.iter() {
         number(&mut bytes, name.len());
         number(&mut bytes, value.len());
     }

@@ -118,11 +118,11 @@ impl Worker {
             Fate::Pass(fields) => fields,
             fate @ (Fate::Refuse(_) | Fate::Serve(_)) => return Conclusion { fate, entry },
         };
-        let stored = self.stored_reply(reply, quotas);
+        let stored = self.stored_reply(reply, &quotas);
         Conclusion { fate: Fate::Serve(Box::new(stored)), entry }
     }
 
-    fn stored_reply(&mut self, reply: &Reply, quotas: http::Fields) -> StoredReply {
+    fn stored_reply(&mut self, reply: &Reply, quotas: &http::Fields) -> StoredReply {
         let stored = served::reply(reply, quotas);
         let bytes = stored.content().map_or(0, <[u8]>::len) as u64;
         if bytes > 0 {
@@ -154,7 +154,7 @@ impl Worker {
                 Arrival::Reply(reply) => {
                     // What goes out instead says nothing of the upstream.
                     onward.calls.remember(view);
-                    return Outcome::Replace(Box::new(self.stored_reply(&reply, fields)));
+                    return Outcome::Replace(Box::new(self.stored_reply(&reply, &fields)));
                 }
             },
             Part::Change(mutation) => {
@@ -203,7 +203,7 @@ impl Worker {
         &mut self,
         now: Now,
         context: ContextId,
-        lines: Vec<(Vec<u8>, Vec<u8>)>,
+        lines: &Fields,
         shared: &mut dyn SharedData,
     ) -> Result<Place, Box<StoredReply>> {
         if !self.serves {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::caches::Onward;
 use crate::exchange::{Conclusion, Fate};
 use crate::http::LocalReply;
+use crate::http::header::Fields;
 use crate::metrics::Metric;
 
 /// Names one HTTP request of this VM, as the host does.
@@ -59,9 +60,6 @@ pub enum LinkId {
     Cache,
 }
 
-/// Lines of a header in their order, those whose names begin with `:` included.
-pub type Lines = Vec<(Vec<u8>, Vec<u8>)>;
-
 /// What the driver has to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -74,7 +72,7 @@ pub enum Effect {
     /// Let a paused request go on, as this, or answer it.
     Release(ContextId, Conclusion, Onward),
     /// Make a request with these lines, which has to come back to [`super::Worker::on_refresh`] under its number.
-    Refresh(u64, Lines),
+    Refresh(u64, Fields),
     /// Add to a counter.
     Add(Metric, u64),
     /// Set a gauge or record a value in a histogram.

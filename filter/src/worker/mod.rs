@@ -24,7 +24,7 @@ pub use self::breakers::{Calls, ResponseView};
 use self::caches::Shelved;
 pub use self::caches::{Onward, Outcome, Part};
 use self::counts::Counts;
-pub use self::effect::{Callback, ContextId, Effect, Lines, LinkId, Place, Verdict};
+pub use self::effect::{Callback, ContextId, Effect, LinkId, Place, Verdict};
 use self::health::Health;
 use self::peers::Peers;
 use self::store::{failure, live};

@@ -109,8 +109,8 @@ impl RequestView for View {
         Some(b"192.0.2.1:4711".to_vec())
     }
 
-    fn lines(&mut self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        Vec::new()
+    fn lines(&mut self) -> meliproxy::http::header::Fields {
+        meliproxy::http::header::Fields::default()
     }
 
     fn is_over(&self) -> bool {

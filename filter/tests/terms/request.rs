@@ -61,8 +61,8 @@ impl RequestView for Request {
         self.client.map(|client| client.to_string().into_bytes())
     }
 
-    fn lines(&mut self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        Vec::new()
+    fn lines(&mut self) -> meliproxy::http::header::Fields {
+        meliproxy::http::header::Fields::default()
     }
 
     fn is_over(&self) -> bool {

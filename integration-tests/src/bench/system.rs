@@ -135,6 +135,27 @@ pub const SYSTEMS: &[System] = &[
         proxy: Proxy::Filter { rules: "refused.json", redis: true },
     },
     System {
+        name: "cache-l1",
+        about: "cache: hits in the worker's memory",
+        refuses: false,
+        clients: MANY,
+        proxy: Proxy::Filter { rules: "cache-l1.json", redis: true },
+    },
+    System {
+        name: "cache-l2",
+        about: "cache: hits in Redis",
+        refuses: false,
+        clients: MANY,
+        proxy: Proxy::Filter { rules: "cache-l2.json", redis: true },
+    },
+    System {
+        name: "cache-miss",
+        about: "cache: a response that is too large to be stored",
+        refuses: false,
+        clients: MANY,
+        proxy: Proxy::Filter { rules: "cache-miss.json", redis: true },
+    },
+    System {
         name: "native-refused",
         about: "refused by Envoy's local_ratelimit",
         refuses: true,

@@ -89,22 +89,19 @@ impl Fetch {
     /// The lines of a request that asks the same for nobody in particular: without what a client wants to know of a
     /// response that it has.
     #[must_use]
-    pub fn request(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+    pub fn request(&self) -> Fields {
         let [scheme, authority, path] = &*self.asking.target;
-        let pseudo = [
-            (":method", &b"GET"[..]),
-            (":scheme", scheme),
-            (":authority", authority),
-            (":path", path),
-        ];
-        let mut lines: Vec<_> =
-            pseudo.into_iter().map(|(name, value)| (name.into(), value.to_vec())).collect();
+        let mut lines = Fields::default();
+        lines.push(b":method", b"GET");
+        lines.push(b":scheme", scheme);
+        lines.push(b":authority", authority);
+        lines.push(b":path", path);
         let is_sent = |name: &[u8]| {
             let aside = reuse::SET_ASIDE.iter().any(|of| of.as_bytes() == name);
             !aside && !matches!(name, b"cache-control" | b"pragma" | b"content-length")
         };
         let fields = self.asking.request.fields.iter().filter(|(name, _)| is_sent(name));
-        lines.extend(fields.map(|(name, value)| (name.to_vec(), value.to_vec())));
+        fields.for_each(|(name, value)| lines.push(name, value));
         lines
     }
 
