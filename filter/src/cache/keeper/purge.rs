@@ -134,6 +134,8 @@ impl Keeper {
             (About::Sync { number }, Said::Count(workers)) => {
                 if let Some(purge) = self.purges.waiting.get_mut(&number) {
                     purge.wanted = usize::try_from(*workers).ok();
+                    // What was asked after this is answered behind the message, so nobody trusts for longer.
+                    purge.until = now.mono.saturating_add(LEASE);
                 }
                 self.end_purges(now);
             }

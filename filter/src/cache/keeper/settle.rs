@@ -290,7 +290,10 @@ impl Keeper {
     ) -> Box<Fetch> {
         let mut fetch = self.fetch_of(now, finding, asking, forward);
         fetch.token = Some(token);
-        self.fetching.insert(finding.place.object);
+        if finding.have.is_none() {
+            // Of what is there the store has to be asked: it may be good for others although it is stale.
+            self.fetching.insert(finding.place.object);
+        }
         Box::new(fetch)
     }
 
