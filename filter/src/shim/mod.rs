@@ -6,9 +6,11 @@
 
 mod bridge;
 mod calls;
+mod driver;
 mod filter;
 mod host;
 mod link;
+mod request;
 mod stream;
 mod wire;
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::Worker;
-use super::breakers::Calls;
+use super::calls::Calls;
 use super::effect::{ContextId, Effect, Place, Verdict};
 use crate::breaker::board::Key;
 use crate::breaker::outcome::CallView;

@@ -6,6 +6,7 @@
 
 mod breakers;
 mod caches;
+mod calls;
 mod counts;
 mod effect;
 mod health;
@@ -20,9 +21,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use self::breakers::Held;
-pub use self::breakers::{Calls, ResponseView};
 use self::caches::Shelved;
 pub use self::caches::{Onward, Outcome, Part};
+pub use self::calls::{Calls, ResponseView};
 use self::counts::Counts;
 pub use self::effect::{Callback, ContextId, Effect, LinkId, Place, Verdict};
 use self::health::Health;
