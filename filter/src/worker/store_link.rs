@@ -26,7 +26,7 @@ pub const CACHE_MOST_BYTES: usize = 32 << 20;
 pub(super) struct Store {
     client: Client,
     calls: store::Calls,
-    /// Answers to lookups whose bodies are still to come.
+    /// Bodies, of lookups whose answers are still to come.
     halves: HashMap<u64, Value>,
 }
 
@@ -52,13 +52,15 @@ impl Store {
         self.client.poll_timeout()
     }
 
-    fn request(&self, outgoing: &Outgoing) -> (Request, Option<Request>) {
+    /// What is sent for a call. Of a lookup the body is asked for first: what invalidates the rest is told of behind the
+    /// last answer, and not between the two, where what is told of would be used afterwards.
+    fn request(&self, outgoing: &Outgoing) -> (Option<Request>, Request) {
         let calls = &self.calls;
         let one: Request = match outgoing {
             Outgoing::Lookup { place, names, token } => {
                 let fetch = token.map(|token| (token, crate::cache::keeper::FETCH_LEASE));
                 let body = calls.body(place.object).into();
-                return (calls.lookup(place, names, fetch).into(), Some(body));
+                return (Some(body), calls.lookup(place, names, fetch).into());
             }
             Outgoing::Acquire { place, token } => {
                 calls.acquire(place, *token, crate::cache::keeper::FETCH_LEASE).into()
@@ -77,11 +79,11 @@ impl Store {
             Outgoing::Known { worker, number } => calls.known(*worker, *number).into(),
             Outgoing::Ping => crate::redis::Command::new(b"PING").into(),
         };
-        (one, None)
+        (None, one)
     }
 }
 
-/// Tickets of the two commands of one call.
+/// Tickets of the two commands of one call: for a body, and for the rest.
 const fn tickets(id: OutgoingId) -> [Ticket; 2] {
     [Ticket(id.0 << 1), Ticket(id.0 << 1 | 1)]
 }
@@ -92,11 +94,14 @@ impl Worker {
         while let Some(store) = &mut self.store
             && let Some((id, outgoing)) = self.keeper.poll_outgoing()
         {
-            let (request, body) = store.request(&outgoing);
-            let [first, second] = tickets(id);
-            let mut sent = store.client.submit(now.mono, request, first);
-            if let Some(body) = body.filter(|_| sent.is_ok()) {
-                sent = store.client.submit(now.mono, body, second);
+            let (body, request) = store.request(&outgoing);
+            let [of_body, of_request] = tickets(id);
+            let mut sent = Ok(());
+            if let Some(body) = body {
+                sent = store.client.submit(now.mono, body, of_body);
+            }
+            if sent.is_ok() {
+                sent = store.client.submit(now.mono, request, of_request);
             }
             if sent.is_err() {
                 self.keeper.on_said(now, id, Said::Nothing);
@@ -153,16 +158,16 @@ impl Worker {
     }
 
     fn on_store_answer(&mut self, now: Now, Ticket(ticket): Ticket, answer: Option<Value>) {
-        let (id, is_body) = (OutgoingId(ticket >> 1), ticket & 1 == 1);
+        let (id, is_body) = (OutgoingId(ticket >> 1), ticket & 1 == 0);
         let Some(store) = &mut self.store else { return };
         let said = match (self.keeper.expected(id), answer) {
-            (Some(Expected::Found(_)), Some(answer)) if !is_body => {
-                store.halves.insert(id.0, answer);
+            (Some(Expected::Found(_)), Some(body)) if is_body => {
+                store.halves.insert(id.0, body);
                 return;
             }
-            (Some(Expected::Found(key)), Some(body)) => {
-                let answer = store.halves.remove(&id.0);
-                answer.and_then(|answer| found(&answer, key, &body)).unwrap_or(Said::Nothing)
+            (Some(Expected::Found(key)), Some(answer)) => {
+                let body = store.halves.remove(&id.0);
+                body.and_then(|body| found(&answer, key, &body)).unwrap_or(Said::Nothing)
             }
             (Some(expected), Some(answer)) => said(expected, &answer),
             (_, None) | (None, _) => {

@@ -21,7 +21,8 @@ pub struct OutgoingId(pub u64);
 /// What is to be sent: [`crate::cache::store::Calls`] writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outgoing {
-    /// Look for what is there, and for its body.
+    /// Look for what is there, and for its body: for the body first. So what is found was there when the answer to the
+    /// last question was made, and whatever is invalidated since is told of after that answer.
     Lookup {
         /// Where.
         place: Place,
