@@ -118,6 +118,13 @@ impl Fetch {
         self.have = Some(have);
     }
 
+    /// Whether a response of this status is about what this client has or wants a part of, and so for nobody else.
+    fn is_about_conditions(&self, status: u16) -> bool {
+        let has = |name: &&str| self.asking.request.fields.has(name);
+        let is_sent = self.conditions.is_empty() && reuse::SET_ASIDE.iter().any(has);
+        is_sent && matches!(status, 412 | 416)
+    }
+
     fn handling(&self, status: Option<u16>, stored: bool) -> Handling {
         let (cause, detail) = (self.miss.cause(), self.miss.detail());
         Handling::Forwarded { cause, status, stored, collapsed: false, detail }
@@ -202,6 +209,9 @@ impl Keeper {
         let fields = with_date(&header.fields, times);
         match storable(&policy, &fetch.asking.request, header.status, &fields, times) {
             Err(refusal) => self.pass(now, *fetch, header, Some(refusal)),
+            Ok(_) if fetch.is_about_conditions(header.status) => {
+                self.pass(now, *fetch, header, Some(Refusal::Status))
+            }
             // The answer to HEAD has no body.
             Ok(_) if fetch.asking.request.is_head || fetch.epoch.is_none() => {
                 self.pass(now, *fetch, header, None)
@@ -291,7 +301,7 @@ impl Keeper {
             self.on_post_filled(now, number, filling);
             return;
         }
-        self.filling_bytes = self.filling_bytes.saturating_sub(filling.body.len());
+        self.let_go(&filling);
         let Filling { fetch, status, storable, times, body, .. } = *filling;
         let vary = storable.vary.values(&fetch.asking.request.fields);
         let id = crate::cache::stored::BodyId(self.rng.next_u64());
@@ -306,8 +316,13 @@ impl Keeper {
         self.refuse(now, *filling, Refusal::Incomplete);
     }
 
-    fn refuse(&mut self, now: Now, filling: Filling, refusal: Refusal) {
+    /// Its body does not count as one on its way any more.
+    pub(super) fn let_go(&mut self, filling: &Filling) {
         self.filling_bytes = self.filling_bytes.saturating_sub(filling.body.len());
+    }
+
+    fn refuse(&mut self, now: Now, filling: Filling, refusal: Refusal) {
+        self.let_go(&filling);
         self.count(filling.fetch.asking.policy, Series::NotStored(refusal));
         let is_cut = refusal == Refusal::Incomplete;
         let useless_for = if is_cut { Duration::ZERO } else { USELESS_FOR };
@@ -330,8 +345,15 @@ impl Keeper {
         self.end(now, fetch, Duration::ZERO);
     }
 
-    /// For how long a response is kept: for as long as it may be used for anything, and a little more or less, so that
-    /// what was stored together does not go together.
+    /// For how long anything is kept at most, and so for how long it has to be known what was invalidated.
+    pub(super) fn longest_kept(&self) -> Duration {
+        let used_for = |policy: &Policy| policy.max_ttl.saturating_add(policy.stale_if_error);
+        let longest = self.policies.iter().map(used_for).max();
+        longest.unwrap_or_default().saturating_add(KEPT_TO_VALIDATE)
+    }
+
+    /// For how long a response is kept: for as long as it may be used for anything, and a little more, so that what was
+    /// stored together does not go together; but never for longer than it is known what was invalidated.
     pub(super) fn kept_for(&mut self, policy: &Policy, stored: &Stored) -> Duration {
         let seconds = Duration::from_secs;
         let left = stored.lifetime_s.saturating_sub(stored.initial_age_s);
@@ -342,7 +364,8 @@ impl Keeper {
         }
         let kept = seconds(left).saturating_add(after);
         let tenth = u64::try_from(kept.as_millis()).unwrap_or(u64::MAX) / 10;
-        kept.saturating_add(Duration::from_millis(self.rng.up_to(tenth)))
+        let kept = kept.saturating_add(Duration::from_millis(self.rng.up_to(tenth)));
+        kept.min(self.longest_kept())
     }
 
     /// Stores a response: its header alone if the body is the one that is there.
@@ -354,7 +377,7 @@ impl Keeper {
         let kept = self.kept_for(&policy, &stored);
         let Some(header) = stored.write().filter(|_| self.outbox.is_open()) else {
             self.count(asking.policy, Series::NotStored(Refusal::TooLarge));
-            self.end_lock(now, &asked, token, USELESS_FOR);
+            self.end_lock(now, &asked, token, USELESS_FOR, false);
             return;
         };
         self.known.learn(asked.primary, &stored.vary.names());
@@ -384,15 +407,24 @@ impl Keeper {
         if let Some(number) = fetch.post {
             self.forget_post(number);
         }
-        self.end_lock(now, &fetch.place, fetch.token, useless_for);
+        // If the upstream has failed, what there is may answer those who waited too.
+        let looks_again = useless_for.is_zero() || fetch.have.is_some();
+        self.end_lock(now, &fetch.place, fetch.token, useless_for, looks_again);
     }
 
-    fn end_lock(&mut self, now: Now, place: &Place, token: Option<Token>, useless_for: Duration) {
+    fn end_lock(
+        &mut self,
+        now: Now,
+        place: &Place,
+        token: Option<Token>,
+        useless_for: Duration,
+        looks_again: bool,
+    ) {
         let Some(token) = token else { return };
         self.fetching.remove(&place.object);
         self.release(place, token, useless_for);
         for waiter in self.line.take_awaiting(place.object) {
-            if useless_for.is_zero() {
+            if looks_again {
                 self.look_again(now, waiter);
             } else {
                 self.forward_alone(now, waiter, Miss::Useless);

@@ -52,12 +52,16 @@ impl Waiter {
     }
 
     /// Until when it waits for others.
-    fn until(&self) -> Instant {
+    pub(super) fn until(&self) -> Instant {
         self.since.mono.saturating_add(COLLAPSE_TIMEOUT)
     }
 }
 
 impl Line {
+    pub(super) const fn count(&self) -> usize {
+        self.count
+    }
+
     pub(super) const fn is_full(&self) -> bool {
         self.count >= MOST_WAITING
     }

@@ -22,6 +22,8 @@ mod outbox;
 mod purge;
 mod series;
 mod settle;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
@@ -152,7 +154,7 @@ pub struct Keeper {
     memory: Memory,
     known: Known,
     line: Line,
-    /// What this worker fetches for others too.
+    /// What this worker fetches for others too, and of which there is nothing that could answer them meanwhile.
     fetching: HashSet<ObjectId>,
     filling_bytes: usize,
     outbox: Outbox,
@@ -206,6 +208,24 @@ impl Keeper {
     #[must_use]
     pub const fn memory_bytes(&self) -> usize {
         self.memory.bytes()
+    }
+
+    /// How many requests wait.
+    #[must_use]
+    pub const fn waiting_count(&self) -> usize {
+        self.line.count()
+    }
+
+    /// How many responses it fetches for others to wait for.
+    #[must_use]
+    pub fn fetching_count(&self) -> usize {
+        self.fetching.len()
+    }
+
+    /// Bytes of bodies on their way into the store: at most [`MOST_FILLING_BYTES`].
+    #[must_use]
+    pub const fn filling_bytes(&self) -> usize {
+        self.filling_bytes
     }
 
     /// What happened since.
@@ -332,6 +352,11 @@ impl Keeper {
 
     fn look_again(&mut self, now: Now, waiter: Waiter) {
         let asker = waiter.asker;
+        if waiter.until() <= now.mono {
+            // What it waits for may have changed too often for it to be looked through.
+            self.forward_alone(now, waiter, Miss::Timeout);
+            return;
+        }
         match self.join(now, waiter) {
             Look::Wait => {}
             look @ (Look::Reply(_) | Look::Forward(_)) => self.decide(asker, look),

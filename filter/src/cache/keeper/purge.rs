@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::fetch::{Filling, Header};
 use super::outbox::{About, Outgoing, Whose};
 use super::series::{Miss, Series};
-use super::{Arrival, Asking, Event, KEPT_TO_VALIDATE, Keeper, LEASE, Said};
+use super::{Arrival, Asking, Event, Keeper, LEASE, Said};
 use crate::cache::groups;
 use crate::cache::invalidation;
 use crate::cache::key::{self, Target};
@@ -101,9 +101,7 @@ impl Keeper {
     }
 
     fn say_invalid(&mut self, scopes: Vec<Scope>, mode: Mode, whose: Whose) {
-        let longest =
-            self.policies.iter().map(|policy| policy.max_ttl.saturating_add(policy.stale_if_error));
-        let kept = longest.max().unwrap_or_default().saturating_add(KEPT_TO_VALIDATE);
+        let kept = self.longest_kept();
         let outgoing = Outgoing::Invalidate { scopes, mode, seen: self.epoch, kept };
         self.outbox.say(outgoing, About::Invalidate { whose });
     }
@@ -131,6 +129,8 @@ impl Keeper {
             (About::Invalidate { whose: Whose::Purge(asker) }, _) => {
                 self.events.push_back(Event::Invalidated { asker, done: false });
             }
+            // Nothing is known of an epoch that it could be stored with.
+            (About::Invalidate { whose: Whose::Post(number) }, _) => self.forget_post(number),
             (About::Sync { number }, Said::Count(workers)) => {
                 if let Some(purge) = self.purges.waiting.get_mut(&number) {
                     purge.wanted = usize::try_from(*workers).ok();
@@ -209,7 +209,8 @@ impl Keeper {
         askers.extend(self.purges.waiting.drain().map(|(_, purge)| purge.asker));
         let lost = askers.into_iter().map(|asker| Event::Invalidated { asker, done: false });
         self.events.extend(lost);
-        self.purges.posts.clear();
+        let posts: Vec<u64> = self.purges.posts.keys().copied().collect();
+        posts.into_iter().for_each(|number| self.forget_post(number));
     }
 
     /// The header of the answer to an unsafe request has come: what it has changed is invalidated.
@@ -262,7 +263,11 @@ impl Keeper {
 
     /// The answer to an unsafe request is whole: it is stored once what it has made invalid is.
     pub(super) fn on_post_filled(&mut self, now: Now, number: u64, filling: Box<Filling>) {
-        let Some(post) = self.purges.posts.get_mut(&number) else { return };
+        let Some(post) = self.purges.posts.get_mut(&number) else {
+            // The store was lost meanwhile.
+            self.let_go(&filling);
+            return;
+        };
         post.filled = Some(filling);
         self.put_post(now, number);
     }
@@ -286,6 +291,9 @@ impl Keeper {
     }
 
     pub(super) fn forget_post(&mut self, number: u64) {
-        self.purges.posts.remove(&number);
+        let post = self.purges.posts.remove(&number);
+        if let Some(filling) = post.and_then(|post| post.filled) {
+            self.let_go(&filling);
+        }
     }
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use super::outbox::{About, Outgoing, OutgoingId};
 use super::series::{Miss, Series, Stale, Tier};
-use super::{Asking, Event, Fetch, Have, Keeper, Look, Reply, Said, Waiter};
+use super::{Asking, Event, Fetch, Have, Keeper, LEASE, Look, Reply, Said, Waiter};
 use crate::cache::fields::Fields;
 use crate::cache::range::Part;
 use crate::cache::reuse::{self, Answer, Forward, Reuse};
 use crate::cache::status::Handling;
 use crate::cache::store::{Found, Lock, ObjectId, Place, Put, Token};
-use crate::time::Now;
+use crate::time::{Instant, Now};
 
 /// What is known about one place, for those who want what is there.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub(super) enum Turn {
     Mine(Token),
     /// Somebody else.
     Taken,
+    /// That has not been asked either, as there is something, which cannot be read.
+    Unreadable,
     /// Everyone for themselves.
     Everyone,
     /// That has to be asked anew.
@@ -52,19 +54,29 @@ impl Keeper {
         }
         match (sent.about, said) {
             (About::Lookup { place, token, .. }, Said::Found(found, body)) => {
-                self.on_found(now, place, token, found, body);
+                // Who is silent for that long is not waited for by who invalidates.
+                let (waiters, late) = self.take_asked(place.object, sent.at.saturating_add(LEASE));
+                self.on_found(now, place, token, waiters, (found, body));
+                late.into_iter().for_each(|waiter| self.look_again(now, waiter));
             }
-            (About::Lookup { place, .. }, _) => {
+            (About::Lookup { place, token, .. }, _) => {
+                self.release_unheard(&place, token);
                 for waiter in self.line.take_asked(place.object) {
                     self.forward_alone(now, waiter, Miss::Unavailable);
                 }
             }
-            (About::Acquire { finding, token, refresh }, Said::Lock(lock)) => {
-                let turn = Turn::of(lock, Some(token));
-                self.on_turn(now, *finding, turn, refresh);
-            }
-            (About::Acquire { finding, .. }, _) => {
-                self.on_turn(now, *finding, Turn::Everyone, None);
+            (About::Acquire { finding, token, refresh }, said) => {
+                let turn = if let Said::Lock(lock) = said {
+                    Turn::of(lock, Some(token))
+                } else {
+                    self.release_unheard(&finding.place, Some(token));
+                    Turn::Everyone
+                };
+                // What was found before they came may have been invalidated before they came.
+                let (waiters, late) = self.take_asked(finding.place.object, sent.at);
+                let refresh = refresh.filter(|_| !matches!(turn, Turn::Everyone));
+                self.settle(now, *finding, waiters, turn, refresh);
+                late.into_iter().for_each(|waiter| self.look_again(now, waiter));
             }
             (About::Put { finding, locked, policy }, said) => {
                 self.on_put(now, *finding, locked, policy, &said);
@@ -78,10 +90,9 @@ impl Keeper {
         now: Now,
         place: Place,
         token: Option<Token>,
-        found: Found,
-        body: Option<Vec<u8>>,
+        waiters: Vec<Waiter>,
+        (found, body): (Found, Option<Vec<u8>>),
     ) {
-        let waiters = self.line.take_asked(place.object);
         match found {
             Found::Names(names) => {
                 self.known.learn(place.primary, &names);
@@ -103,7 +114,8 @@ impl Keeper {
                     return;
                 };
                 if let Some(since) = invalid_since {
-                    stored.expire_at(since / 1000);
+                    // By the clock of the store, which may be ahead of this one.
+                    stored.expire_at((since / 1000).min(now.unix.as_millis()));
                 }
                 let have = Have { stored: Rc::from(stored), body: body.into() };
                 self.remember(now, &place, &have);
@@ -129,9 +141,17 @@ impl Keeper {
         }
     }
 
-    fn on_turn(&mut self, now: Now, finding: Finding, turn: Turn, refresh: Option<Asking>) {
-        let waiters = self.line.take_asked(finding.place.object);
-        self.settle(now, finding, waiters, turn, refresh);
+    /// Those who wait for an answer of the store: who came until then, and who came later.
+    fn take_asked(&mut self, object: ObjectId, until: Instant) -> (Vec<Waiter>, Vec<Waiter>) {
+        let waiters = self.line.take_asked(object);
+        waiters.into_iter().partition(|waiter| waiter.since.mono <= until)
+    }
+
+    /// Gives back a lock of which nobody has heard whether it was got: else all would wait for it to lapse.
+    fn release_unheard(&mut self, place: &Place, token: Option<Token>) {
+        if let Some(token) = token {
+            self.release(place, token, Duration::ZERO);
+        }
     }
 
     /// Answers those whom what is there answers; of the others one fetches it, if it is the turn of this worker.
@@ -147,7 +167,7 @@ impl Keeper {
         for waiter in waiters {
             match self.answer(now, finding.have.as_ref(), &waiter) {
                 Fit::Reply(reply, is_refreshing) => {
-                    if is_refreshing {
+                    if is_refreshing && waiter.asking.may_validate() {
                         refresh.get_or_insert_with(|| waiter.asking.clone());
                     }
                     self.decide(waiter.asker, Look::Reply(Box::new(reply)));
@@ -160,7 +180,8 @@ impl Keeper {
             }
         }
         match turn {
-            Turn::Unasked => self.ask_for_turn(now, finding, wanting, refresh),
+            Turn::Unasked if finding.have.is_none() => self.ask_anew(now, &finding, wanting),
+            Turn::Unasked | Turn::Unreadable => self.acquire(now, finding, wanting, refresh),
             Turn::Mine(token) => self.take_turn(now, &finding, wanting, refresh, token),
             Turn::Taken => self.let_wait(now, &finding, wanting),
             Turn::Everyone => {
@@ -200,25 +221,25 @@ impl Keeper {
         Fit::Reply(Reply { answer, body, handling, policy: asking.policy }, is_refreshing)
     }
 
-    /// Asks who validates what is there, or fetches what is not.
-    fn ask_for_turn(
+    /// Who asked could not have stored the response; others may.
+    fn ask_anew(&mut self, now: Now, finding: &Finding, wanting: Vec<Wanting>) {
+        for (waiter, forward) in wanting {
+            if waiter.asking.may_fill() {
+                self.send_elsewhere(now, vec![waiter]);
+            } else {
+                self.fetch_alone(now, finding, (waiter, forward));
+            }
+        }
+    }
+
+    /// Asks who validates what is there, or puts something else in its place.
+    fn acquire(
         &mut self,
         now: Now,
         finding: Finding,
         wanting: Vec<Wanting>,
         refresh: Option<Asking>,
     ) {
-        if finding.have.is_none() {
-            // Who asked could not have stored the response; others may.
-            for (waiter, forward) in wanting {
-                if waiter.asking.may_fill() {
-                    self.send_elsewhere(now, vec![waiter]);
-                } else {
-                    self.fetch_alone(now, &finding, (waiter, forward));
-                }
-            }
-            return;
-        }
         let may_wait = |(waiter, forward): &Wanting| waiter.asking.may_lead(forward.as_ref());
         let (waiting, alone): (Vec<_>, Vec<_>) = wanting.into_iter().partition(may_wait);
         for one in alone {
@@ -290,8 +311,8 @@ impl Keeper {
     ) -> Box<Fetch> {
         let mut fetch = self.fetch_of(now, finding, asking, forward);
         fetch.token = Some(token);
+        // While something is validated others may still be answered by it.
         if finding.have.is_none() {
-            // Of what is there the store has to be asked: it may be good for others although it is stale.
             self.fetching.insert(finding.place.object);
         }
         Box::new(fetch)
@@ -376,7 +397,8 @@ impl Turn {
             (Lock::Mine, Some(token)) => Self::Mine(token),
             (Lock::Taken, _) => Self::Taken,
             (Lock::Useless, _) => Self::Everyone,
-            (Lock::NotAsked | Lock::Mine, _) => Self::Unasked,
+            (Lock::NotAsked, Some(_)) => Self::Unreadable,
+            (Lock::NotAsked | Lock::Mine, None) => Self::Unasked,
         }
     }
 }
