@@ -27,11 +27,16 @@ pub struct Target<'a> {
 pub fn primary(options: &KeyOptions, target: Target<'_>, request: &Fields) -> Option<Vec<u8>> {
     let mut key = origin(target);
     key.push(SEPARATOR);
-    key.extend_from_slice(&path(options, target.path));
+    if options.drop_query.is_empty() && !options.sort_query {
+        key.extend_from_slice(target.path);
+    } else {
+        key.extend_from_slice(&path(options, target.path));
+    }
     for name in &options.headers {
         part(&mut key, name.as_bytes(), request.joined(name).as_deref());
     }
-    let cookies = request.joined("cookie").unwrap_or_default();
+    let cookies = (!options.cookies.is_empty()).then(|| request.joined("cookie"));
+    let cookies = cookies.flatten().unwrap_or_default();
     for name in &options.cookies {
         part(&mut key, name.as_bytes(), cookie::first(&cookies, name.as_bytes()));
     }
@@ -44,12 +49,19 @@ pub fn primary(options: &KeyOptions, target: Target<'_>, request: &Fields) -> Op
 /// Scheme and authority: in lower case, without the port that goes without saying (RFC 9110 §4.2.3).
 #[must_use]
 pub fn origin(target: Target<'_>) -> Vec<u8> {
-    let scheme = target.scheme.to_ascii_lowercase();
-    let authority = target.authority.to_ascii_lowercase();
-    let port: &[u8] = if scheme == b"https" { b":443" } else { b":80" };
-    let plain = authority.strip_suffix(port).unwrap_or(&authority);
-    [&scheme, &[SEPARATOR][..], plain].concat()
+    let Target { scheme, authority, path } = target;
+    let parts = [scheme.len(), authority.len(), path.len(), TYPICAL_REST_BYTES];
+    let mut origin = Vec::with_capacity(parts.into_iter().fold(0, usize::saturating_add));
+    let port: &[u8] = if scheme.eq_ignore_ascii_case(b"https") { b":443" } else { b":80" };
+    origin.extend_from_slice(scheme);
+    origin.push(SEPARATOR);
+    origin.extend_from_slice(authority.strip_suffix(port).unwrap_or(authority));
+    origin.make_ascii_lowercase();
+    origin
 }
+
+/// Room for what may stand behind the path in a key, without growing.
+const TYPICAL_REST_BYTES: usize = 32;
 
 fn part(key: &mut Vec<u8>, name: &[u8], value: Option<&[u8]>) {
     key.push(SEPARATOR);

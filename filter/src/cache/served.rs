@@ -1,7 +1,6 @@
 //! The reply that a client is sent for what the cache has decided.
 
 use std::ops::Range;
-use std::rc::Rc;
 
 use super::groups;
 use super::keeper::Reply;
@@ -10,14 +9,14 @@ use crate::http::{Fields, StoredReply};
 
 /// What goes out, with the fields that quotas tell.
 #[must_use]
-pub fn reply(reply: &Reply, quotas: &Fields) -> StoredReply {
+pub fn reply(reply: Reply, quotas: &Fields) -> StoredReply {
     let Reply { answer, body, handling, .. } = reply;
-    let mut fields = answer.fields.clone();
+    let mut fields = answer.fields;
     fields.retain(|name| !is_hidden(name));
     fields.push(b"cache-status", handling.member().as_bytes());
     quotas.iter().for_each(|(name, value)| fields.push(name.as_bytes(), value.as_bytes()));
     let part = part(answer.status, answer.part, body.len());
-    StoredReply { status: answer.status, fields, body: Rc::clone(body), part }
+    StoredReply { status: answer.status, fields, body, part }
 }
 
 /// Whether a field is for this cache alone.

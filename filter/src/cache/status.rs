@@ -32,11 +32,15 @@ pub enum Handling {
     },
 }
 
+/// Room for all but the longest.
+const TYPICAL_BYTES: usize = 64;
+
 impl Handling {
     /// The member of the list.
     #[must_use]
     pub fn member(&self) -> String {
-        let mut text = String::from("meliproxy");
+        let mut text = String::with_capacity(TYPICAL_BYTES);
+        text.push_str("meliproxy");
         let detail = match *self {
             Self::Hit { ttl_s, detail } => {
                 // Into a text there is nothing that could fail.

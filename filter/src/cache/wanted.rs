@@ -82,17 +82,19 @@ impl Policies {
         let terms = self.all.get(policy)?;
         let mut fields = view.lines();
         let first = |name, otherwise: &[u8]| fields.first(name).unwrap_or(otherwise).to_vec();
-        let (method, scheme) = (first(":method", b""), first(":scheme", b"http"));
-        let authority = first(":authority", b"");
+        let method = first(":method", b"");
+        let sent = Rc::new([first(":scheme", b"http"), first(":authority", b""), path.to_vec()]);
         fields.retain(|name| !name.starts_with(b":"));
-        let target = Target { scheme: &scheme, authority: &authority, path };
+        let [scheme, authority, path] = &*sent;
+        let target = Target { scheme, authority, path };
         let nothing = |why| Some(Wanted::Nothing { policy, why });
         let Some(key) = key::primary(&terms.key, target, &fields) else {
             return nothing(Bypass::Target);
         };
-        let whole = Rc::new([scheme.clone(), authority.clone(), path.to_vec()]);
-        let asking =
-            |request| Asking { policy, key: key.into(), target: whole, request: Rc::new(request) };
+        let asking = |request| {
+            let (target, request) = (Rc::clone(&sent), Rc::new(request));
+            Asking { policy, key: key.into(), target, request }
+        };
         match Request::bypass(&method, path, &fields, view.is_over(), &terms.key.headers) {
             None => Some(Wanted::Answer(asking(Request::new(&method, fields)))),
             Some(Bypass::Method) if super::invalidation::is_unsafe(&method) => {

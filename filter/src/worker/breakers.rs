@@ -109,7 +109,7 @@ impl Worker {
             BoardVerdict::Refuse(refused) => {
                 let stale = fetch.and_then(|fetch| self.keeper.on_refused(now, *fetch));
                 let conclusion = match stale {
-                    Some(reply) => self.serve(conclusion, &reply),
+                    Some(reply) => self.serve(conclusion, *reply),
                     None => self.refuse(refused, waited).unwrap_or(conclusion),
                 };
                 (conclusion, Onward::default())

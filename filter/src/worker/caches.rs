@@ -98,7 +98,7 @@ impl Worker {
         shared: &mut dyn SharedData,
     ) -> Option<(Conclusion, Onward)> {
         let passed = match self.keeper.look(now, context.0, asking) {
-            Look::Reply(reply) => Some((self.serve(conclusion, &reply), Onward::default())),
+            Look::Reply(reply) => Some((self.serve(conclusion, *reply), Onward::default())),
             Look::Forward(fetch) => {
                 self.pass_on(now, context, &breakers, (conclusion, waited), Some(fetch), shared)
             }
@@ -112,7 +112,7 @@ impl Worker {
     }
 
     /// Answers a request that would have passed.
-    pub(super) fn serve(&mut self, conclusion: Conclusion, reply: &Reply) -> Conclusion {
+    pub(super) fn serve(&mut self, conclusion: Conclusion, reply: Reply) -> Conclusion {
         let Conclusion { fate, entry } = conclusion;
         let quotas = match fate {
             Fate::Pass(fields) => fields,
@@ -122,11 +122,12 @@ impl Worker {
         Conclusion { fate: Fate::Serve(Box::new(stored)), entry }
     }
 
-    fn stored_reply(&mut self, reply: &Reply, quotas: &http::Fields) -> StoredReply {
+    fn stored_reply(&mut self, reply: Reply, quotas: &http::Fields) -> StoredReply {
+        let cache = reply.policy;
         let stored = served::reply(reply, quotas);
         let bytes = stored.content().map_or(0, <[u8]>::len) as u64;
         if bytes > 0 {
-            self.counts.add(Metric::CacheServedBytes { cache: reply.policy }, bytes);
+            self.counts.add(Metric::CacheServedBytes { cache }, bytes);
         }
         stored
     }
@@ -154,7 +155,7 @@ impl Worker {
                 Arrival::Reply(reply) => {
                     // What goes out instead says nothing of the upstream.
                     onward.calls.remember(view);
-                    return Outcome::Replace(Box::new(self.stored_reply(&reply, &fields)));
+                    return Outcome::Replace(Box::new(self.stored_reply(*reply, &fields)));
                 }
             },
             Part::Change(mutation) => {
@@ -297,7 +298,7 @@ impl Worker {
         };
         let context = ContextId(asker);
         let passed = match look {
-            Look::Reply(reply) => Some((self.serve(conclusion, &reply), Onward::default())),
+            Look::Reply(reply) => Some((self.serve(conclusion, *reply), Onward::default())),
             Look::Forward(fetch) => {
                 self.pass_on(now, context, &breakers, (conclusion, waited), Some(fetch), shared)
             }

@@ -10,7 +10,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::*;
-use crate::cache::fields::Fields;
 use crate::cache::store::{Found, Lock, Put, Scope, Url};
 use crate::cache::stored::tests::{NOW_MS, stored};
 use crate::time::UnixTime;
