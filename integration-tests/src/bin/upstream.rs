@@ -16,8 +16,8 @@ use signal_hook::iterator::Signals;
 /// An HTTP/1.1 server that looks like the API behind the proxy, and can be told to misbehave.
 ///
 /// Serves /categories/{id}, /items/{id}, /users/{id}, /sites/{id}/categories,
-/// /sites/{id}/search?q=…, /echo/*, /status/{code}, /bytes/{count} and
-/// /stream/{count}?every=10ms. Once it does, it prints one line of JSON that says where.
+/// /sites/{id}/search?q=…, /echo/*, /status/{code}, /bytes/{count}, /stream/{count}?every=10ms
+/// and /versions/{name}. Once it does, it prints one line of JSON that says where.
 ///
 /// Control port: PUT, GET, DELETE /faults; GET, DELETE /counts; GET /requests.
 /// For example, to make every second request to /items/ fail:

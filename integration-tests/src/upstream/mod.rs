@@ -3,7 +3,8 @@
 //!
 //! - Of the API: `/categories/{id}`, `/items/{id}`, `/users/{id}`, `/sites/{id}/categories` and
 //!   `/sites/{id}/search?q=…`. For tests: `/echo/*` tells what was received; `/status/{code}`,
-//!   `/bytes/{count}` and `/stream/{count}?every=10ms` answer with what their path names.
+//!   `/bytes/{count}` and `/stream/{count}?every=10ms` answer with what their path names;
+//!   `/versions/{name}` tells a version, which every unsafe method makes one more.
 //! - A [`Fault`] replaces or changes the answers under a prefix.
 //! - [`control`] sets faults, and says what was received, on a port of its own.
 //!
@@ -21,6 +22,7 @@ mod faults;
 
 mod request;
 mod server;
+mod versions;
 
 use std::io;
 use std::net::SocketAddr;
@@ -34,6 +36,7 @@ pub use self::counts::{Counts, MAX_LINES, MAX_NAMES, OTHERS};
 use self::faults::Faults;
 pub use self::faults::{Action, Fault, Ratio};
 use self::server::Server;
+use self::versions::Versions;
 
 /// Where and how to serve.
 #[derive(Debug, Clone)]
@@ -121,6 +124,7 @@ impl Upstream {
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     recorder: Recorder,
+    versions: Versions,
     faults: RwLock<Arc<Faults>>,
 }
 

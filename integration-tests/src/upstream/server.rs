@@ -147,7 +147,8 @@ impl Service for Site {
     fn reply(&self, request: &Request<'_>, body: &Received) -> Reply {
         self.shared.recorder.record(request);
         let faults = self.shared.faults();
-        let normal = || content::answer(request, body);
+        let versioned = || self.shared.versions.answer(request);
+        let normal = || versioned().unwrap_or_else(|| content::answer(request, body));
         faults.fire(request).map_or_else(|| normal().into(), |fault| fault.apply(normal))
     }
 }

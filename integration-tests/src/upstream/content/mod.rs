@@ -14,7 +14,7 @@ use super::request::Request;
 use draw::Draw;
 
 /// How long the API's answers stay fresh.
-const CACHE_CONTROL: &str = "public, max-age=60";
+pub(super) const CACHE_CONTROL: &str = "public, max-age=60";
 
 /// The longest body that `/bytes/{n}` makes: 1 GiB, more than any buffer of a proxy.
 const MAX_BYTES: u64 = 1 << 30;
@@ -118,16 +118,21 @@ fn read(request: &Request<'_>, draw: Draw, resource: Resource) -> Answer {
 
 /// Whether the client has this answer already (RFC 9110 §13.2.2).
 fn is_unchanged(request: &Request<'_>, etag: &str, modified: SystemTime) -> bool {
-    let mut tags = request.values("if-none-match").peekable();
-    if tags.peek().is_some() {
-        return tags.flat_map(|value| value.split(|byte| *byte == b',')).any(|tag| {
-            let tag = tag.trim_ascii();
-            tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag.as_bytes()
-        });
+    if request.values("if-none-match").next().is_some() {
+        return has_tag(request, etag);
     }
     let since = request.values("if-modified-since").next();
     let since = since.and_then(|date| httpdate::parse_http_date(str::from_utf8(date).ok()?).ok());
     since.is_some_and(|since| modified <= since)
+}
+
+/// Whether the client says that it has what `etag` is of.
+pub(super) fn has_tag(request: &Request<'_>, etag: &str) -> bool {
+    let tags = request.values("if-none-match");
+    tags.flat_map(|value| value.split(|byte| *byte == b',')).any(|tag| {
+        let tag = tag.trim_ascii();
+        tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag.as_bytes()
+    })
 }
 
 /// `/status/{code}`: that status, whatever the method; a redirection also says where to.
