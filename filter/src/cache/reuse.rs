@@ -30,6 +30,8 @@ pub struct Answer {
     pub part: Part,
     /// For how many seconds it is fresh still; below zero: since when it is not.
     pub ttl_s: i64,
+    /// Whether no body goes with it, as the request is HEAD.
+    pub is_head: bool,
 }
 
 /// How the upstream is asked although there is a stored response.
@@ -132,7 +134,7 @@ pub fn after_failure(
 /// The answer from a stored response, whether or not it may be used.
 #[must_use]
 pub fn answer(stored: &Stored, request: &Request, now_ms: u64) -> Answer {
-    let age_s = stored.age_s(now_ms);
+    let (age_s, is_head) = (stored.age_s(now_ms), request.is_head);
     let received_s = stored.received_ms / 1000;
     let mut fields = stored.fields.clone();
     fields.set("age", age_s.to_string().as_bytes());
@@ -141,9 +143,9 @@ pub fn answer(stored: &Stored, request: &Request, now_ms: u64) -> Answer {
     let is_ok = stored.status == 200;
     if is_ok && conditional::has_it(&request.fields, &fields, received_s) {
         fields.retain(|name| OF_NOT_MODIFIED.contains(&name));
-        return Answer { status: 304, fields, part: Part::Whole, ttl_s };
+        return Answer { status: 304, fields, part: Part::Whole, ttl_s, is_head };
     }
-    let part = if is_ok && !request.is_head {
+    let part = if is_ok && !is_head {
         range::part(&request.fields, &fields, stored.body_bytes, received_s)
     } else {
         Part::Whole
@@ -157,7 +159,7 @@ pub fn answer(stored: &Stored, request: &Request, now_ms: u64) -> Answer {
     if let Some(content_range) = content_range {
         fields.set("content-range", content_range.as_bytes());
     }
-    Answer { status, fields, part, ttl_s }
+    Answer { status, fields, part, ttl_s, is_head }
 }
 
 /// How a stored response is validated.

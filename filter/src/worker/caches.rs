@@ -123,10 +123,10 @@ impl Worker {
     }
 
     fn stored_reply(&mut self, reply: Reply, quotas: &http::Fields) -> StoredReply {
-        let cache = reply.policy;
+        let (cache, is_head) = (reply.policy, reply.answer.is_head);
         let stored = served::reply(reply, quotas);
         let bytes = stored.content().map_or(0, <[u8]>::len) as u64;
-        if bytes > 0 {
+        if bytes > 0 && !is_head {
             self.counts.add(Metric::CacheServedBytes { cache }, bytes);
         }
         stored

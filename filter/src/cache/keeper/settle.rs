@@ -438,7 +438,8 @@ fn describe(answer: &Answer, waited: bool, is_refreshing: bool) -> (Handling, Se
 pub(super) fn not_cached(asking: &Asking) -> Reply {
     let fields = [("content-type", "text/plain"), ("cache-control", "no-store")];
     let fields: Fields = fields.into_iter().collect();
-    let answer = Answer { status: 504, fields, part: Part::Whole, ttl_s: 0 };
+    let is_head = asking.request.is_head;
+    let answer = Answer { status: 504, fields, part: Part::Whole, ttl_s: 0, is_head };
     let handling = Handling::Refused { detail: "only-if-cached" };
     Reply { answer, body: Rc::new([]), handling, policy: asking.policy }
 }
