@@ -97,7 +97,10 @@ mod tests {
             assert_eq!((changed.status, version(&changed)), (200, expected), "{method}");
             assert_eq!(header(&changed, "Cache-Control"), "no-store");
             let read = ask(&versions, "GET", "/versions/a");
-            assert_eq!((version(&read), header(&read, "ETag")), (expected, &*format!("\"{expected}\"")));
+            assert_eq!(
+                (version(&read), header(&read, "ETag")),
+                (expected, &*format!("\"{expected}\""))
+            );
             assert_eq!(header(&read, "Cache-Control"), CACHE_CONTROL);
         }
         assert_eq!(version(&ask(&versions, "GET", "/versions/b")), 1, "another one");

@@ -5,11 +5,27 @@ use integration_tests::upstream::{Action, Fault};
 use serde_json::json;
 
 use crate::rig::{Rig, asking, config, detail, get, told};
+use crate::{refresh, sizes};
 
 const ITEM: &str = "/items/MLA1";
 
-fn start() -> Rig {
-    Rig::start(&config(&[json!({"name": "items"})], json!({})))
+#[test]
+fn what_is_stored_is_shared() {
+    let rig = Rig::start(&config(
+        &[
+            json!({"name": "items"}),
+            json!({"name": "categories"}),
+            json!({"name": "bytes"}),
+            json!({"name": "stream", "max_object": "90B"}),
+            json!({"name": "versions"}),
+        ],
+        json!({}),
+    ));
+    what_one_has_stored_all_answer_with(&rig);
+    what_varies_is_told_apart_and_what_is_for_one_is_not_stored(&rig);
+    sizes::the_largest_are_shared_larger_ones_pass_and_cut_ones_are_never_stored(&rig);
+    refresh::stale_while_revalidate_answers_at_once_and_refreshes_once(&rig);
+    rig.assert_no_crash();
 }
 
 /// Counts what is sent to the policy.
@@ -34,10 +50,8 @@ impl Asked<'_> {
     }
 }
 
-#[test]
-fn what_one_has_stored_all_answer_with() {
-    let rig = start();
-    let mut asked = Asked { rig: &rig, count: 0, served_bytes: 0 };
+fn what_one_has_stored_all_answer_with(rig: &Rig) {
+    let mut asked = Asked { rig, count: 0, served_bytes: 0 };
     let stored = asked.send(0, &get(ITEM));
     assert_eq!(told(&stored), "meliproxy; fwd=uri-miss; stored");
     for replica in [1, 2] {
@@ -99,33 +113,32 @@ fn what_one_has_stored_all_answer_with() {
     rig.wait_until_counted("not_stored_total", &labels, 0);
     let served = u32::try_from(asked.served_bytes).unwrap();
     rig.wait_until_counted("served_bytes_total", &labels, served);
-    rig.assert_no_crash();
 }
 
-#[test]
-fn what_varies_is_told_apart_and_what_is_for_one_is_not_stored() {
-    let rig = start();
+fn what_varies_is_told_apart_and_what_is_for_one_is_not_stored(rig: &Rig) {
     let told_so = |prefix, name, value| Fault::new(prefix, Action::Headers).header(name, value);
     rig.tell(&[
-        told_so("/items/varies", "Vary", "accept-language"),
-        told_so("/items/private", "Cache-Control", "private, max-age=60"),
-        told_so("/items/no-store", "Cache-Control", "no-store"),
-        told_so("/items/star", "Vary", "*"),
-        told_so("/items/useless", "Cache-Control", "max-age=0").remove("ETag").remove("Last-Modified"),
+        told_so("/categories/varies", "Vary", "accept-language"),
+        told_so("/categories/private", "Cache-Control", "private, max-age=60"),
+        told_so("/categories/no-store", "Cache-Control", "no-store"),
+        told_so("/categories/star", "Vary", "*"),
+        told_so("/categories/useless", "Cache-Control", "max-age=0")
+            .remove("ETag")
+            .remove("Last-Modified"),
     ]);
     let mut count = 0;
     let mut ask = |replica, request: &Request| {
         count += 1;
         rig.send(replica, request)
     };
-    let in_language = |language| get("/items/varies").header("Accept-Language", language);
+    let in_language = |language| get("/categories/varies").header("Accept-Language", language);
     let mut seen = Vec::new();
     for (replica, language) in [(0, "en"), (1, "es"), (1, "en"), (2, "es"), (0, "es"), (2, "pt")] {
         let response = ask(replica, &in_language(language));
         seen.push(detail(&response).is_some());
     }
     assert_eq!(seen, [false, false, true, true, true, false]);
-    assert_eq!(rig.received("/items"), 3);
+    assert_eq!(rig.received("/categories"), 3);
 
     for (name, reason) in [
         ("private", "private"),
@@ -133,27 +146,30 @@ fn what_varies_is_told_apart_and_what_is_for_one_is_not_stored() {
         ("star", "vary"),
         ("useless", "unusable"),
     ] {
-        let before = rig.received("/items");
+        let before = rig.received("/categories");
         for replica in 0..3 {
-            let response = ask(replica, &get(&format!("/items/{name}")));
+            let response = ask(replica, &get(&format!("/categories/{name}")));
             assert!(!told(&response).contains("stored"), "{name}: {}", told(&response));
         }
-        assert_eq!(rig.received("/items"), before + 3, "{name}");
-        rig.wait_until_counted("not_stored_total", &[("reason", reason)], 3);
+        assert_eq!(rig.received("/categories"), before + 3, "{name}");
+        rig.wait_until_counted(
+            "not_stored_total",
+            &[("cache", "categories"), ("reason", reason)],
+            3,
+        );
     }
+    let labels = [("cache", "categories")];
     let authorized = |target| get(target).header("Authorization", "Bearer a");
-    rig.tell(&[told_so("/items/authorized", "Cache-Control", "max-age=60")]);
-    for target in ["/items/authorized", "/items/public"] {
+    rig.tell(&[told_so("/categories/authorized", "Cache-Control", "max-age=60")]);
+    for target in ["/categories/authorized", "/categories/public"] {
         (0..2).for_each(|replica| drop(ask(replica, &authorized(target))));
     }
-    rig.wait_until_counted("not_stored_total", &[("reason", "authorization")], 2);
-    assert_eq!(rig.received("/items"), 3 + 12 + 3, "what is public is stored");
-    rig.assert_adds_up("items", count);
-    let labels = [("cache", "items")];
+    rig.wait_until_counted("not_stored_total", &[labels[0], ("reason", "authorization")], 2);
+    assert_eq!(rig.received("/categories"), 3 + 12 + 3, "what is public is stored");
+    rig.assert_adds_up("categories", count);
     let misses = ["uri-miss", "vary-miss", "useless"]
         .map(|reason| rig.total("misses_total", &[labels[0], ("reason", reason)]));
     println!("misses: {misses:?}");
     assert_eq!(misses.iter().sum::<f64>(), 18.0);
     rig.wait_until_counted("stored_total", &labels, 4);
-    rig.assert_no_crash();
 }
