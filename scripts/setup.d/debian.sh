@@ -17,6 +17,8 @@ from_debian() {
     # A C library works with its own loader alone, and that is the machine's.
     [[ $deb == */libc6_* ]] || run "$by_hand" dpkg -x "$deb" "$into"
   done
+  # What a browser would be sent, which nothing here asks for: beside Prometheus more than 200 MB.
+  rm -rf -- "$into"/usr/share/{doc,fonts,javascript,nodejs}
 
   for directory in "$into"/{usr/,}lib/*-linux-gnu; do
     [[ ! -d $directory ]] || libraries+=\$here/root/${directory#"$into/"}:

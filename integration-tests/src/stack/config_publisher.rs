@@ -186,7 +186,11 @@ pub fn version(content: &[u8]) -> String {
 pub(crate) fn render_filter(config: &str, wasm: &Path) -> Result<String, Error> {
     let path = places::template(FILTER_FILE);
     let text = fs::read_to_string(&path).map_err(Error::io("reading", &path))?;
-    let values = [("WASM_FILE", template::quoted(wasm)), ("CONFIG", template::quoted(config))];
+    let values = [
+        ("VERSION", template::quoted(version(config.as_bytes()))),
+        ("WASM_FILE", template::quoted(wasm)),
+        ("CONFIG", template::quoted(config)),
+    ];
     template::render(FILTER_FILE, &text, false, &values)
 }
 
