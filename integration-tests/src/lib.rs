@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod client;
 pub mod fleet;
+pub mod prometheus;
 pub mod scene;
 pub mod stack;
 pub mod terminal;
