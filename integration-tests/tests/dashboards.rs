@@ -51,6 +51,10 @@ fn config(limit: u32) -> String {
     )
 }
 
+/// Requests a second, and connections: so many that several of them do the same at a time.
+const PER_SECOND: u32 = 80;
+const CONNECTIONS: u32 = 40;
+
 /// What clients do, in turn.
 fn request(number: u32) -> Request {
     match number % 8 {
@@ -58,6 +62,7 @@ fn request(number: u32) -> Request {
         1 => Request::get("/categories/MLA1"),
         2 => Request::get(format!("/categories/MLA{number}")),
         3 => Request::get(format!("/users/{number}")),
+        4 if number % 16 == 4 => Request::new("OPTIONS", "/echo/1"),
         4 => Request::get(format!("/echo/{number}")),
         5 => Request::new("POST", "/echo/1").body("{}"),
         // Some of the same at a time, see `faults`.
@@ -245,7 +250,7 @@ fn every_panel_and_every_rule_has_data() {
     let upstream = Control::new(fleet.stand_in().unwrap().control());
     upstream.set_faults(&faults(None)).unwrap();
     let prometheus = Prometheus::start(&fleet).unwrap();
-    let load = Load::start(&[fleet.edge().http()], 80, 8, request).unwrap();
+    let load = Load::start(&[fleet.edge().http()], PER_SECOND, CONNECTIONS, request).unwrap();
     let rig = Rig { fleet, upstream };
     eprintln!("serves after {:?}", start.elapsed());
     // Some of each before anything happens: a first value is no increase.
