@@ -105,6 +105,8 @@ impl Driver {
             }
             Effect::Refresh(ticket, mut lines) => {
                 host::act_on(self.root);
+                // The client that it is made for may have sent one too.
+                lines.remove(REFRESH_FIELD.as_bytes());
                 lines.push(REFRESH_FIELD.as_bytes(), ticket.to_string().as_bytes());
                 match host::request(REFRESH_CLUSTER, &lines, REFRESH_TIMEOUT) {
                     Ok(token) => {
