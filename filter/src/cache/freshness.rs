@@ -20,6 +20,13 @@ pub fn is_heuristically_cacheable(status: u16) -> bool {
     HEURISTICALLY_CACHEABLE.contains(&status)
 }
 
+/// Whether a status is an answer to fields of one request that are part of no key: `Range` and conditions, `Expect`, how
+/// large they are. One that says of it that it is fresh would be served to all who ask for the same target.
+#[must_use]
+pub const fn is_of_one_request(status: u16) -> bool {
+    matches!(status, 206 | 304 | 412 | 416 | 417 | 431)
+}
+
 /// When a response was asked for and came, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {

@@ -2,7 +2,7 @@
 
 use super::directives::Extent;
 use super::fields::Fields;
-use super::freshness::{Freshness, Source, Times, is_heuristically_cacheable};
+use super::freshness::{Freshness, Source, Times, is_heuristically_cacheable, is_of_one_request};
 use super::invalidation;
 use super::key::Target;
 use super::policy::{Policy, Profile};
@@ -111,7 +111,7 @@ pub fn storable(
 ) -> Result<Storable, Refusal> {
     let freshness = Freshness::of(policy, status, fields, times);
     let directives = &freshness.directives;
-    if !(200..600).contains(&status) || matches!(status, 206 | 304) {
+    if !(200..600).contains(&status) || is_of_one_request(status) {
         return Err(Refusal::Status);
     }
     if request.directives.no_store {
@@ -222,7 +222,7 @@ mod tests {
         ] {
             assert!(of(status, &[("cache-control", "max-age=60")]).is_ok(), "{status}");
         }
-        for status in [100, 102, 103, 199, 206, 304, 600, 0] {
+        for status in [100, 102, 103, 199, 206, 304, 412, 416, 417, 431, 600, 0] {
             assert_eq!(
                 refusal(of(status, &[("cache-control", "max-age=60")])),
                 Refusal::Status,
