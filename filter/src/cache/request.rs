@@ -49,17 +49,31 @@ impl Bypass {
 }
 
 /// Fields by which some upstreams take a request for another one. What a client put there would be served to others.
-const UNKEYED: [&str; 9] = [
+/// Upstreams that see fields as variables (CGI) take `_` in a name for `-`.
+const UNKEYED: [&str; 15] = [
     "x-forwarded-host",
     "x-forwarded-scheme",
     "x-forwarded-prefix",
     "x-forwarded-server",
+    "x-forwarded-port",
+    "x-forwarded-path",
     "x-host",
+    "x-original-host",
     "x-original-url",
     "x-rewrite-url",
+    "x-http-host-override",
     "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
     "forwarded",
 ];
+
+/// Whether upstreams may take the name for one of [`UNKEYED`].
+fn is_unkeyed(name: &[u8]) -> bool {
+    let is_like = |(byte, of): (&u8, u8)| *byte == of || (*byte == b'_' && of == b'-');
+    let is = |of: &str| name.len() == of.len() && name.iter().zip(of.bytes()).all(is_like);
+    UNKEYED.iter().any(|of| is(of))
+}
 
 impl Request {
     /// Of a request whose header is `fields`.
@@ -109,14 +123,15 @@ impl Request {
         if !is_unambiguous(path) {
             return Some(Bypass::Target);
         }
-        let is_keyed = |name: &str| keyed.iter().any(|of| of == name);
-        let is_unkeyed = |name: &str| fields.has(name) && !is_keyed(name);
-        UNKEYED.into_iter().any(is_unkeyed).then_some(Bypass::Unkeyed)
+        let is_keyed = |name: &[u8]| keyed.iter().any(|of| of.as_bytes() == name);
+        let is_bad = |(name, _): (&[u8], &[u8])| is_unkeyed(name) && !is_keyed(name);
+        fields.iter().any(is_bad).then_some(Bypass::Unkeyed)
     }
 }
 
 /// Whether proxies and upstreams read a target alike: no control bytes, and in the path none that is escaped, nor
-/// separators that are. Slashes were unescaped before, so what is left of them was meant otherwise.
+/// separators that are. Slashes were unescaped before, so what is left of them was meant otherwise. Some upstreams decode
+/// a path twice, and some leave parameters of segments aside and take `..;a` for `..`.
 fn is_unambiguous(target: &[u8]) -> bool {
     let path = path::without_query(target);
     let is_bad = |escape: &[u8]| {
@@ -125,11 +140,18 @@ fn is_unambiguous(target: &[u8]) -> bool {
             || escape.starts_with(b"%0")
             || escape.starts_with(b"%1")
     };
+    let is_twice = |text: &[u8]| matches!(text, [b'%', b'2', b'5', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
+    let is_dotted = |segment: &[u8]| {
+        let rest = segment.strip_prefix(b"..").or_else(|| segment.strip_prefix(b"."));
+        rest.is_some_and(|rest| matches!(rest.first(), Some(b';' | b'%')))
+    };
     let has_end = target.windows(3).any(|window| window == b"%00");
     !target.iter().any(u8::is_ascii_control)
         && !has_end
         && !path.contains(&b'\\')
         && !path.windows(3).any(is_bad)
+        && !path.windows(5).any(is_twice)
+        && !path.split(|byte| *byte == b'/').any(is_dotted)
 }
 
 #[cfg(test)]
@@ -151,6 +173,11 @@ mod tests {
         assert!(!of("GET", "/", &[], true).unwrap().is_head);
         assert!(of("HEAD", "/a?b=%2F", &[("content-length", "0")], true).unwrap().is_head);
         assert!(of("GET", "/", &[("cookie", "a=b"), ("x-host", "keyed")], true).is_ok());
+        for path in
+            ["/a;b=c/d", "/.well-known/a", "/..a", "/a.;b", "/100%25", "/a%25b", "/a?b=%252F/..;"]
+        {
+            assert!(of("GET", path, &[], true).is_ok(), "{path}");
+        }
     }
 
     #[test]
@@ -169,8 +196,15 @@ mod tests {
             ("GET", "/a\\b", None, true, Bypass::Target),
             ("GET", "/a%0d%0ab", None, true, Bypass::Target),
             ("GET", "/a\x01b", None, true, Bypass::Target),
+            ("GET", "/a/..;b/c", None, true, Bypass::Target),
+            ("GET", "/a/.;/c", None, true, Bypass::Target),
+            ("GET", "/a/..%3B/c", None, true, Bypass::Target),
+            ("GET", "/a/..%252Fc", None, true, Bypass::Target),
+            ("GET", "/a/%252e%252E/c", None, true, Bypass::Target),
             ("GET", "/", Some(("x-forwarded-host", "evil")), true, Bypass::Unkeyed),
             ("GET", "/", Some(("x-original-url", "/admin")), true, Bypass::Unkeyed),
+            ("GET", "/", Some(("x_forwarded_host", "evil")), true, Bypass::Unkeyed),
+            ("GET", "/", Some(("x_host", "as keyed, perhaps")), true, Bypass::Unkeyed),
         ] {
             let fields: Vec<_> = fields.into_iter().collect();
             assert_eq!(

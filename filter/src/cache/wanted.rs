@@ -83,7 +83,12 @@ impl Policies {
         let mut fields = view.lines();
         let first = |name, otherwise: &[u8]| fields.first(name).unwrap_or(otherwise).to_vec();
         let method = first(":method", b"");
-        let sent = Rc::new([first(":scheme", b"http"), first(":authority", b""), path.to_vec()]);
+        // What the upstream is told counts: HTTP/1.1 has no scheme of its own.
+        let told = fields.joined("x-forwarded-proto").map(|told| told.to_ascii_lowercase());
+        let is_clear = told.as_ref().is_none_or(|told| matches!(&told[..], b"http" | b"https"));
+        let told = told.filter(|_| is_clear);
+        let scheme = told.unwrap_or_else(|| first(":scheme", b"http"));
+        let sent = Rc::new([scheme, first(":authority", b""), path.to_vec()]);
         fields.retain(|name| !name.starts_with(b":"));
         let [scheme, authority, path] = &*sent;
         let target = Target { scheme, authority, path };
@@ -96,6 +101,7 @@ impl Policies {
             Asking { policy, key: key.into(), target, request }
         };
         match Request::bypass(&method, path, &fields, view.is_over(), &terms.key.headers) {
+            None if !is_clear => nothing(Bypass::Unkeyed),
             None => Some(Wanted::Answer(asking(Request::new(&method, fields)))),
             Some(Bypass::Method) if super::invalidation::is_unsafe(&method) => {
                 let asking = asking(Request::new(&method, fields));
