@@ -175,6 +175,7 @@ pub(super) fn kept(fields: &Fields, freshness: &Freshness) -> Fields {
     kept.leave_connection();
     let directives = &freshness.directives;
     let named = [directives.no_cache.fields(), directives.private.fields()].concat();
+    kept.space("cache-control");
     kept.retain(|name| {
         !NOT_STORED.iter().any(|of| of.as_bytes() == name) && !named.iter().any(|of| of == name)
     });

@@ -126,6 +126,22 @@ impl Fields {
         self.has(name).then(|| self.lines(name).collect::<Vec<_>>().join(&b", "[..]))
     }
 
+    /// The list of this name with a space behind each comma, if it is not written so: a proxy that joins lines may leave
+    /// it out, and some that read them want one.
+    #[must_use]
+    pub fn spaced(&self, name: &str) -> Option<Vec<u8>> {
+        let value = self.first(name).filter(|value| value.contains(&b','))?;
+        let spaced = self.members(name).collect::<Vec<_>>().join(&b", "[..]);
+        (spaced != value).then_some(spaced)
+    }
+
+    /// Writes it so: what is stored is sent like what goes on.
+    pub fn space(&mut self, name: &str) {
+        if let Some(spaced) = self.spaced(name) {
+            self.set(name, &spaced);
+        }
+    }
+
     /// How much there is, in bytes, with what separates it.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
@@ -267,6 +283,18 @@ mod tests {
             fields.iter().map(|(name, _)| name).collect::<Vec<_>>(),
             [&b"link"[..], b"set-cookie"]
         );
+    }
+
+    #[test]
+    fn lists_are_spaced_where_they_are_not() {
+        for (value, expected) in
+            [("a", None), ("a, b", None), ("a,b=\"c,d\", e", Some("a, b=\"c,d\", e"))]
+        {
+            let mut fields: Fields = [("x", value)].into_iter().collect();
+            assert_eq!(fields.spaced("x"), expected.map(Into::into));
+            fields.space("x");
+            assert_eq!(fields.first("x"), Some(expected.unwrap_or(value).as_bytes()));
+        }
     }
 
     #[test]
