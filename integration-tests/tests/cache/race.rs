@@ -76,8 +76,9 @@ impl Lane<'_> {
         }
     }
 
-    /// Changes it and has it purged, `number` says by whom and how; returns how long the purge took.
-    fn turn(&self, number: u64, upstream: &mut Client, orders: &mut [Client]) -> Duration {
+    /// Changes it and has it purged, `number` says by whom and how; returns how long the purge took. None if Redis was
+    /// not heard in time, so that nothing is for sure.
+    fn turn(&self, number: u64, upstream: &mut Client, orders: &mut [Client]) -> Option<Duration> {
         let changed = upstream.send(&Request::new("POST", &self.target)).unwrap();
         let now = version(&changed);
         let soft = [("x-purge-mode", "soft")];
@@ -96,10 +97,19 @@ impl Lane<'_> {
         let by = number as usize % orders.len();
         let start = Instant::now();
         let response = orders[by].send(&order).unwrap();
-        assert_eq!(response.status, 200, "{response:?}");
-        let took = start.elapsed();
+        assert!(matches!(response.status, 200 | 503), "{response:?}");
+        let took = (response.status == 200).then(|| start.elapsed())?;
         self.floor.store(now, Ordering::SeqCst);
-        took
+        Some(took)
+    }
+}
+
+/// Who has done all, or fails, ends it for all.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -140,6 +150,7 @@ fn ten_thousand_purges_in_races_with_fills_leave_nothing_old() {
         for lane in &lanes {
             for replica in 0..3 {
                 scope.spawn(move || {
+                    let _end = End(is_over);
                     let mut client = lane.rig.client(replica);
                     while !is_over.load(Ordering::Relaxed) {
                         lane.read(&mut client);
@@ -148,17 +159,18 @@ fn ten_thousand_purges_in_races_with_fills_leave_nothing_old() {
             }
         }
         let turns = |lane: &Lane<'_>| {
+            let _end = End(is_over);
             let mut upstream = Client::new(lane.rig.stand_in().unwrap().http());
             let mut orders: Vec<_> =
                 lane.rig.replicas().iter().map(|replica| Client::new(replica.purge())).collect();
             let mut readers: Vec<_> = (0..3).map(|replica| lane.rig.client(replica)).collect();
             let mut took = Vec::new();
-            while start.elapsed() < LONGEST {
+            while start.elapsed() < LONGEST && !is_over.load(Ordering::Relaxed) {
                 let number = done.fetch_add(1, Ordering::Relaxed);
                 if number >= RACES {
                     break;
                 }
-                took.push(lane.turn(number, &mut upstream, &mut orders));
+                took.extend(lane.turn(number, &mut upstream, &mut orders));
                 // At once at one of the replicas, on a connection that asks for nothing else.
                 lane.read(&mut readers[number as usize / 3 % 3]);
             }
@@ -190,6 +202,7 @@ fn ten_thousand_purges_in_races_with_fills_leave_nothing_old() {
     }
     assert!(rig.total("not_stored_total", &[("reason", "outrun")]) > 10.0);
     assert_eq!(rig.total("purges_total", &[("outcome", "done")]), took.len() as f64);
-    assert_eq!(rig.total("purges_total", &[("outcome", "failed")]), 0.0);
+    let failed = rig.total("purges_total", &[("outcome", "failed")]);
+    assert!(failed <= took.len() as f64 / 100.0, "{failed}");
     rig.assert_no_crash();
 }
