@@ -18,7 +18,7 @@ mod load;
 mod response;
 
 pub use self::load::{Load, Outcome, arrivals, burst, percentile};
-pub use self::response::Response;
+pub use self::response::{Fields, Response};
 
 use self::response::Reader;
 
@@ -125,6 +125,14 @@ impl Client {
         runtime()?.block_on(self.exchange(request))
     }
 
+    /// Sends `bytes` as they are, which should be a request with `method`, and reads the response.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub fn send_bytes(&mut self, method: &str, bytes: &[u8]) -> io::Result<Response> {
+        runtime()?.block_on(self.exchange_bytes(method, bytes))
+    }
+
     /// [`Self::send`] for `GET target`.
     ///
     /// # Errors
@@ -134,19 +142,23 @@ impl Client {
     }
 
     async fn exchange(&mut self, request: &Request) -> io::Result<Response> {
-        let exchange = tokio::time::timeout(LIMIT, self.exchange_without_limit(request));
+        let bytes = request.encode(self.to);
+        self.exchange_bytes(&request.method, &bytes).await
+    }
+
+    async fn exchange_bytes(&mut self, method: &str, bytes: &[u8]) -> io::Result<Response> {
+        let exchange = tokio::time::timeout(LIMIT, self.exchange_without_limit(method, bytes));
         exchange.await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
     }
 
-    async fn exchange_without_limit(&mut self, request: &Request) -> io::Result<Response> {
+    async fn exchange_without_limit(&mut self, method: &str, bytes: &[u8]) -> io::Result<Response> {
         let mut stream = match self.connection.take() {
             Some(stream) => stream,
             None => self.connect().await?,
         };
-        let bytes = request.encode(self.to);
         let (mut input, mut output) = stream.split();
-        let mut reader = Reader::new(&request.method);
-        let mut write = pin!(output.write_all(&bytes));
+        let mut reader = Reader::new(method);
+        let mut write = pin!(output.write_all(bytes));
         let mut written = None;
         let reusable = loop {
             // A server may answer before it has read everything, and refuse to read more: its answer counts.

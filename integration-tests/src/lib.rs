@@ -5,6 +5,7 @@ pub mod client;
 pub mod fleet;
 pub mod prometheus;
 pub mod scene;
+pub mod scripted;
 pub mod stack;
 pub mod terminal;
 pub mod upstream;

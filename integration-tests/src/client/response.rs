@@ -8,15 +8,20 @@ const MAX_HEADERS: usize = 128;
 /// A response with its whole body.
 #[derive(Debug, Clone, Default)]
 pub struct Response {
+    /// Interim responses before it (RFC 9110 §15.2): status and header fields of each.
+    pub interim: Vec<(u16, Fields)>,
     /// The status code.
     pub status: u16,
     /// Header fields as received, in their order.
-    pub headers: Vec<(String, Vec<u8>)>,
+    pub headers: Fields,
     /// The body, without the framing of chunks.
     pub body: Vec<u8>,
     /// Trailer fields of a chunked body.
-    pub trailers: Vec<(String, Vec<u8>)>,
+    pub trailers: Fields,
 }
+
+/// Names and values of fields, in their order.
+pub type Fields = Vec<(String, Vec<u8>)>;
 
 impl Response {
     /// The value of the first header `name`, in any case, if it is text.
@@ -24,6 +29,12 @@ impl Response {
     pub fn header(&self, name: &str) -> Option<&str> {
         let (_, value) = self.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name))?;
         std::str::from_utf8(value).ok()
+    }
+
+    /// The values of all header fields `name`, in any case.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        let of = move |(own, _): &&(String, Vec<u8>)| own.eq_ignore_ascii_case(name);
+        self.headers.iter().filter(of).map(|(_, value)| value.as_slice())
     }
 
     /// The body as text; bytes that are not UTF-8 are replaced.
@@ -128,9 +139,10 @@ impl Reader {
         self.buffer.drain(..length);
         // What comes before the final response (RFC 9110 §15.2); a test that asks for an upgrade wants to see the 101.
         if (100..200).contains(&status) && status != 101 {
+            self.response.interim.push((status, headers));
             return Ok(true);
         }
-        self.response = Response { status, headers, ..Response::default() };
+        (self.response.status, self.response.headers) = (status, headers);
         let says = |name, word: &str| {
             self.response
                 .header(name)
@@ -176,8 +188,6 @@ impl Reader {
         Ok(true)
     }
 }
-
-type Fields = Vec<(String, Vec<u8>)>;
 
 /// The fields at the start of `bytes` up to the empty line, and the length of both.
 fn fields(bytes: &[u8]) -> io::Result<Option<(usize, Fields)>> {
@@ -228,6 +238,7 @@ mod tests {
                 assert_eq!((response.status, response.text().as_str()), (200, "a\r\nb"), "{text}");
                 assert_eq!(can_be_reused, reusable, "{text}");
                 assert_eq!(response.trailers.len(), usize::from(text == chunked));
+                assert_eq!(response.interim.len(), usize::from(text == early));
             }
         }
     }
