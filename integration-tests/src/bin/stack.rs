@@ -96,6 +96,9 @@ struct Topology {
     /// Leave Redis out: each process counts for itself.
     #[arg(long)]
     no_redis: bool,
+    /// Give each replica Envoy's own HTTP cache, for itself alone.
+    #[arg(long)]
+    envoy_cache: bool,
 }
 
 impl Topology {
@@ -103,7 +106,8 @@ impl Topology {
         let mut options = StackOptions::new(state)
             .replicas(self.replicas)
             .workers(self.workers)
-            .redis(!self.no_redis);
+            .redis(!self.no_redis)
+            .envoy_cache(self.envoy_cache);
         if let Some(config) = &self.config {
             options = options.config(config);
         }

@@ -19,7 +19,7 @@ use super::options::StackOptions;
 use super::places;
 use super::say::{Line, Say};
 use super::state::{StateFolder, write_atomically};
-use super::template;
+use super::template::{self, Sections};
 
 /// What became of the last configuration that was looked at (`config-status.json`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -191,7 +191,8 @@ pub(crate) fn render_filter(config: &str, wasm: &Path) -> Result<String, Error> 
         ("WASM_FILE", template::quoted(wasm)),
         ("CONFIG", template::quoted(config)),
     ];
-    template::render(FILTER_FILE, &text, false, &values)
+    let sections = Sections { meliproxy: true, envoy_cache: false };
+    template::render(FILTER_FILE, &text, sections, &values)
 }
 
 /// The text of a valid configuration, or everything that is wrong with it.

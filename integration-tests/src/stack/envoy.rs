@@ -19,7 +19,7 @@ use super::places;
 use super::ports::{free_address, retry_port_clash};
 use super::process::{Process, Spec};
 use super::state::write_atomically;
-use super::template;
+use super::template::{self, Sections};
 
 /// How long an Envoy may take to serve: it compiles the filter first, and many do so at once.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -179,7 +179,7 @@ pub(crate) fn render_replica(
         ("UPSTREAM_TRANSPORT_SOCKET", origin.transport_socket().to_string()),
         ("REDIS_ENDPOINTS", lb_endpoints(&settings.redis).to_string()),
     ]);
-    render("replica.yaml", options.plain, &values)
+    render("replica.yaml", options, &values)
 }
 
 pub(crate) fn render_edge(
@@ -189,13 +189,14 @@ pub(crate) fn render_edge(
 ) -> Result<String, Error> {
     let mut values = listener_values(listener);
     values.push(("REPLICA_ENDPOINTS", lb_endpoints(replicas).to_string()));
-    render("edge.yaml", options.plain, &values)
+    render("edge.yaml", options, &values)
 }
 
-fn render(name: &str, plain: bool, values: &[(&str, String)]) -> Result<String, Error> {
+fn render(name: &str, options: &StackOptions, values: &[(&str, String)]) -> Result<String, Error> {
     let path = places::template(name);
     let text = fs::read_to_string(&path).map_err(Error::io("reading", &path))?;
-    template::render(name, &text, plain, values)
+    let sections = Sections { meliproxy: !options.plain, envoy_cache: options.envoy_cache };
+    template::render(name, &text, sections, values)
 }
 
 fn listener_values(listener: &Listener<'_>) -> Vec<(&'static str, String)> {

@@ -30,6 +30,7 @@ pub struct StackOptions {
     pub(crate) wasm: PathBuf,
     pub(crate) programs: PathBuf,
     pub(crate) plain: bool,
+    pub(crate) envoy_cache: bool,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) say: Say,
     pub(crate) cancel: Cancel,
@@ -55,6 +56,7 @@ impl StackOptions {
             wasm: target.join("wasm32-wasip1/release/meliproxy.wasm"),
             programs,
             plain: false,
+            envoy_cache: false,
             env: Vec::new(),
             say: Arc::new(|_| ()),
             cancel: Cancel::default(),
@@ -113,6 +115,12 @@ impl StackOptions {
     #[must_use]
     pub fn plain(self, plain: bool) -> Self {
         Self { plain, ..self }
+    }
+
+    /// Whether each replica has Envoy's own HTTP cache, for itself alone, beside the filter (no).
+    #[must_use]
+    pub fn envoy_cache(self, envoy_cache: bool) -> Self {
+        Self { envoy_cache, ..self }
     }
 
     /// One more environment variable for the replicas.

@@ -1,8 +1,8 @@
 //! The templates in `envoy/`: plain text with `${NAME}`, so that one set of files serves a demo, the tests, the
 //! benchmark and Compose.
 //!
-//! A placeholder nobody fills is an error, not an empty string. Comments are left as they are. Lines between
-//! [`BEGIN`] and [`END`] are what meliproxy adds to an ordinary Envoy; a plain rendering drops them.
+//! A placeholder nobody fills is an error, not an empty string. Comments are left as they are. What stands between
+//! `# --- NAME:begin` and `# --- NAME:end` is a section, which is left out if it is not wanted, see [`Sections`].
 
 use std::ffi::OsStr;
 
@@ -10,46 +10,79 @@ use serde_json::Value;
 
 use super::error::Error;
 
-const BEGIN: &str = "# --- meliproxy:begin";
-const END: &str = "# --- meliproxy:end";
+/// Which sections are rendered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sections {
+    /// `meliproxy`: what it adds to an ordinary Envoy.
+    pub(crate) meliproxy: bool,
+    /// `envoy-cache`: Envoy's own HTTP cache.
+    pub(crate) envoy_cache: bool,
+}
 
-/// Fills in `values`; `plain` drops what is meliproxy's. A value is taken as it is, also if it looks like a placeholder.
+impl Sections {
+    /// Whether a section is wanted; `None` if there is none of this name.
+    fn wants(self, name: &str) -> Option<bool> {
+        match name {
+            "meliproxy" => Some(self.meliproxy),
+            "envoy-cache" => Some(self.envoy_cache),
+            _ => None,
+        }
+    }
+}
+
+/// Fills in `values`, and leaves out the sections that are not wanted. A value is taken as it is, also if it looks like a
+/// placeholder.
 ///
 /// # Errors
-/// [`Error::Template`] with the line: an unknown placeholder, a section that is not closed, opened or is nested.
+/// [`Error::Template`] with the line: an unknown placeholder, a section that is not known, closed or opened, or is nested.
 pub(crate) fn render(
     template: &str,
     text: &str,
-    plain: bool,
+    sections: Sections,
     values: &[(&str, String)],
 ) -> Result<String, Error> {
     let mut rendered = String::with_capacity(text.len() * 2);
-    let mut section = None;
+    let mut section: Option<(&str, bool, usize)> = None;
     for (index, line) in text.lines().enumerate() {
         let fail = |problem: String| Error::Template {
             template: template.to_owned(),
             line: index + 1,
             problem,
         };
-        match line.trim() {
-            BEGIN if section.is_some() => return Err(fail(format!("'{BEGIN}' inside a section"))),
-            BEGIN => section = Some(index + 1),
-            END if section.is_none() => return Err(fail(format!("'{END}' without a begin"))),
-            END => section = None,
-            _ if plain && section.is_some() => {}
-            comment if comment.starts_with('#') => rendered.push_str(line),
-            _ => fill(line, values, &mut rendered).map_err(fail)?,
+        match (mark(line), section) {
+            (Some((name, true)), None) => {
+                let is_wanted = sections.wants(name);
+                let is_wanted = is_wanted.ok_or_else(|| fail(format!("no section '{name}'")))?;
+                section = Some((name, is_wanted, index + 1));
+            }
+            (Some((name, true)), Some(_)) => {
+                return Err(fail(format!("'{name}:begin' inside a section")));
+            }
+            (Some((name, false)), Some((open, ..))) if open == name => section = None,
+            (Some((name, false)), _) => {
+                return Err(fail(format!("'{name}:end' without a begin")));
+            }
+            (None, Some((_, false, _))) => {}
+            (None, _) if line.trim_start().starts_with('#') => rendered.push_str(line),
+            (None, _) => fill(line, values, &mut rendered).map_err(fail)?,
         }
         rendered.push('\n');
     }
     match section {
         None => Ok(rendered),
-        Some(line) => Err(Error::Template {
+        Some((name, _, line)) => Err(Error::Template {
             template: template.to_owned(),
             line,
-            problem: format!("'{BEGIN}' is not followed by '{END}'"),
+            problem: format!("'{name}:begin' is not followed by '{name}:end'"),
         }),
     }
+}
+
+/// The name of the section that a line begins (or ends: false).
+fn mark(line: &str) -> Option<(&str, bool)> {
+    let text = line.trim().strip_prefix("# --- ")?;
+    let begin = text.strip_suffix(":begin").map(|name| (name, true));
+    begin.or_else(|| text.strip_suffix(":end").map(|name| (name, false)))
 }
 
 /// `text` as YAML takes it whatever it contains, such as a path with a comma: a JSON string is a YAML string.
@@ -79,7 +112,8 @@ mod tests {
 
     fn filled(text: &str, plain: bool) -> Result<String, String> {
         let values = [("PORT", "80".to_owned()), ("NODE_ID", "${PORT}".to_owned())];
-        render("t.yaml", text, plain, &values).map_err(|error| error.to_string())
+        let sections = Sections { meliproxy: !plain, envoy_cache: false };
+        render("t.yaml", text, sections, &values).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -114,6 +148,10 @@ mod tests {
         let text = "a\n  # --- meliproxy:begin\nb ${UNKNOWN}\n  # --- meliproxy:end\nc\n";
         assert_eq!(filled(text, true).unwrap(), "a\n\n\n\nc\n");
         assert!(filled(text, false).is_err());
+        let text = "a\n# --- envoy-cache:begin\nb\n# --- envoy-cache:end\n";
+        assert_eq!(filled(text, false).unwrap(), "a\n\n\n\n");
+        let sections = Sections { meliproxy: false, envoy_cache: true };
+        assert_eq!(render("t.yaml", text, sections, &[]).unwrap(), "a\n\nb\n\n");
     }
 
     #[test]
@@ -122,6 +160,8 @@ mod tests {
             "# --- meliproxy:begin\n",
             "# --- meliproxy:end\n",
             "# --- meliproxy:begin\n# --- meliproxy:begin\n# --- meliproxy:end\n",
+            "# --- meliproxy:begin\n# --- envoy-cache:end\n",
+            "# --- other:begin\n# --- other:end\n",
         ] {
             assert!(filled(text, false).is_err(), "{text}");
         }
