@@ -3,6 +3,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::float_cmp,
     clippy::cast_precision_loss,
     reason = "a test that meets the unexpected ends here; counts are exact in f64"

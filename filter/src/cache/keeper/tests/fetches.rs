@@ -223,9 +223,10 @@ fn others_look_elsewhere_for_what_turns_out_to_vary() {
     assert_ne!(storing.place.object, asked);
     assert_eq!(world.releases(), (token, Duration::ZERO));
     world.hears(id, Said::Put(Put::Stored));
-    let places = [(); 2].map(|()| match world.says().1 {
-        Outgoing::Lookup { place, .. } => place.object,
-        outgoing => panic!("{outgoing:?}"),
+    let places = [(); 2].map(|()| {
+        let outgoing = world.says().1;
+        let Outgoing::Lookup { place, .. } = outgoing else { panic!("{outgoing:?}") };
+        place.object
     });
     assert!(places.contains(&storing.place.object) && places[0] != places[1]);
 }

@@ -24,7 +24,7 @@ struct World {
     now_ms: u64,
     counted: Vec<Series>,
     invalidated: Vec<(u32, bool)>,
-    refreshes: Vec<Box<Fetch>>,
+    refreshes: Vec<Fetch>,
 }
 
 fn asking(method: &str, path: &str, fields: &[(&str, &str)]) -> Asking {
@@ -142,7 +142,7 @@ impl World {
         while let Some(event) = self.keeper.poll_event() {
             match event {
                 Event::Decided { asker, look } => decided.push((asker, look)),
-                Event::Refresh(fetch) => self.refreshes.push(fetch),
+                Event::Refresh(fetch) => self.refreshes.push(*fetch),
                 Event::Invalidated { asker, done } => self.invalidated.push((asker, done)),
                 Event::Counted { series, .. } => self.counted.push(series),
             }
