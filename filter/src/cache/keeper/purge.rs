@@ -214,6 +214,9 @@ impl Keeper {
     }
 
     /// The header of the answer to an unsafe request has come: what it has changed is invalidated.
+    ///
+    /// What is filled then counts as newer than that invalidation. Nobody knows whether it is newer than one that came
+    /// in between: than another POST to the same URL, or a purge, while its own answer was on its way.
     pub fn on_mutated(
         &mut self,
         now: Now,

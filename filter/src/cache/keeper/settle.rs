@@ -90,7 +90,7 @@ impl Keeper {
         now: Now,
         place: Place,
         token: Option<Token>,
-        waiters: Vec<Waiter>,
+        mut waiters: Vec<Waiter>,
         (found, body): (Found, Option<Vec<u8>>),
     ) {
         match found {
@@ -116,6 +116,8 @@ impl Keeper {
                 if let Some(since) = invalid_since {
                     // By the clock of the store, which may be ahead of this one.
                     stored.expire_at((since / 1000).min(now.unix.as_millis()));
+                    // Nor is it what anybody has waited for, whatever the clock says of who has received it.
+                    waiters.iter_mut().for_each(|waiter| waiter.waited = false);
                 }
                 let have = Have { stored: Rc::from(stored), body: body.into() };
                 self.remember(now, &place, &have);

@@ -224,7 +224,7 @@ fn others_look_elsewhere_for_what_turns_out_to_vary() {
     assert_eq!(world.releases(), (token, Duration::ZERO));
     world.hears(id, Said::Put(Put::Stored));
     let places = [(); 2].map(|()| {
-        let outgoing = world.says().1;
+        let (_, outgoing) = world.says();
         let Outgoing::Lookup { place, .. } = outgoing else { panic!("{outgoing:?}") };
         place.object
     });

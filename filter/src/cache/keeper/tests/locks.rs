@@ -138,3 +138,19 @@ fn what_is_made_stale_is_stale_whatever_the_clock_of_the_store() {
     world.acquires(Lock::Mine);
     assert_eq!(world.leader().miss, Miss::Stale);
 }
+
+/// By the clock of who had received it, it was once newer than who had waited, and so what that one had waited for.
+#[test]
+fn what_is_made_stale_is_not_what_anybody_has_waited_for() {
+    let mut world = World::new();
+    world.waits(0, get(&[]));
+    world.looks_up(missing(Lock::Taken));
+    world.pass(2);
+    let mut stored = Box::new(stored(200, &[FRESH, TAG]));
+    stored.received_ms = NOW_MS + 10_000;
+    let found = Found::Stored { stored, invalid_since: Some(NOW_MS * 1000), epoch: EPOCH };
+    world.looks_up(Said::Found(found, Some(BODY.to_vec())));
+    assert!(world.decided().is_empty());
+    world.acquires(Lock::Mine);
+    assert_eq!(world.leader().miss, Miss::Stale);
+}
