@@ -4,6 +4,9 @@ use integration_tests::stack::{Reply, wait_until};
 
 use crate::rig::{Rig, SOON, is_hit, send, shows};
 
+/// What is written, and what writes it in the place of a stored response of this name.
+type Tampering<'a> = (&'a str, &'a dyn Fn(&str));
+
 fn text(reply: &Reply) -> String {
     reply.text().unwrap().to_owned()
 }
@@ -44,7 +47,7 @@ fn tamper(rig: &Rig, name: &str, field: &str, from: &str, to: &str) {
 fn nothing_that_redis_should_not_have_is_served() {
     let rig = Rig::start("rfc9111", "0B");
     let evil = store(&rig, "/page/evil?marker");
-    let hostile: [(&str, &dyn Fn(&str)); 9] = [
+    let hostile: [Tampering<'_>; 9] = [
         ("a response of another key", &|name| {
             rig.redis(&["COPY", &evil, name, "REPLACE"]);
         }),

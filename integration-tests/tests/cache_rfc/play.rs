@@ -113,12 +113,12 @@ impl Stage {
         (*self.next.lock().unwrap()).clone_from(answer);
         let sent = Client::new(self.address()).send_bytes(method, &latin(&request));
         let seen = sent.map_err(|error| error.to_string())?;
-        let look = |sight: &Sight| match sight {
-            Sight::Stored => Ok(()),
-            sight => see(&seen, sight),
-        };
         let told = |why| format!("{why}\n{}\n{}", heads(&seen), seen.text());
-        step.sees.iter().try_for_each(look).and_then(|()| well_formed(&seen)).map_err(told)?;
+        step.sees
+            .iter()
+            .try_for_each(|sight| see(&seen, sight))
+            .and_then(|()| well_formed(&seen))
+            .map_err(told)?;
         if step.sees.contains(&Sight::Stored) {
             let is_stored = || if self.count("stored") > stored { Ok(()) } else { Err("no") };
             wait_until("it to be stored", SOON, || is_stored().map_err(str::to_owned))
@@ -171,6 +171,7 @@ fn see(seen: &Response, sight: &Sight) -> Result<(), String> {
                 told(has(&member, word) == wanted, format!("Cache-Status: {word} is not {wanted}"))
             })
         }
+        // Looked for elsewhere.
         Sight::Stored => Ok(()),
     }
 }
@@ -231,10 +232,10 @@ fn well_formed(seen: &Response) -> Result<(), String> {
 fn has(member: &Item, word: &str) -> bool {
     let (name, value) =
         word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
-    let text = |item: &BareItem| match item {
-        BareItem::Token(token) => token.as_str().to_owned(),
-        BareItem::Integer(number) => number.to_string(),
-        other => format!("{other:?}"),
+    let text = |item: &BareItem| match (item.as_token(), item.as_integer()) {
+        (Some(token), _) => token.as_str().to_owned(),
+        (_, Some(number)) => number.to_string(),
+        _ => format!("{item:?}"),
     };
     let found = member.params.iter().find(|(key, _)| key.as_str() == name);
     found.is_some_and(|(_, item)| value.is_none_or(|value| is_value(&text(item), value)))
