@@ -4,8 +4,12 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
     clippy::float_cmp,
     clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
     reason = "a test that meets the unexpected ends here; counts are exact in f64"
 )]
 

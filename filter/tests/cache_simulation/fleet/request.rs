@@ -132,10 +132,7 @@ impl Fleet {
     /// Which URL and which language is asked for.
     fn target_of(&self, fetch: &Fetch) -> (usize, u64) {
         let lines = fetch.request();
-        let value = |name: &str| {
-            let line = lines.iter().find(|(of, _)| of == name.as_bytes()).unwrap();
-            String::from_utf8(line.1.clone()).unwrap()
-        };
+        let value = |name: &str| String::from_utf8(lines.first(name).unwrap().to_vec()).unwrap();
         (value(":path").trim_start_matches('/').parse().unwrap(), value("x-lang").parse().unwrap())
     }
 
