@@ -104,10 +104,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client from 127.0.0.1; nothing is opened yet.
+    /// A client from 127.0.0.1 to this machine, or from whatever address leads to another; nothing is opened yet.
     #[must_use]
     pub fn new(to: SocketAddr) -> Self {
-        Self { to, from: Ipv4Addr::LOCALHOST, connection: None }
+        let from = if to.ip().is_loopback() { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
+        Self { to, from, connection: None }
     }
 
     /// The same from another address, such as 127.0.0.7.

@@ -10,11 +10,19 @@ const LIMIT: Duration = Duration::from_secs(2);
 
 /// GETs `path`; `Err` says what came instead of a 200.
 pub(crate) fn get(admin: SocketAddr, path: &str) -> Result<String, String> {
-    let agent: Agent =
-        Agent::config_builder().timeout_global(Some(LIMIT)).proxy(None).build().into();
     let mut response =
-        agent.get(format!("http://{admin}{path}")).call().map_err(|error| error.to_string())?;
+        agent().get(format!("http://{admin}{path}")).call().map_err(|error| error.to_string())?;
     response.body_mut().read_to_string().map_err(|error| error.to_string())
+}
+
+/// POSTs to `path`; `Err` says what came instead of a 200.
+pub(crate) fn post(admin: SocketAddr, path: &str) -> Result<(), String> {
+    let answer = agent().post(format!("http://{admin}{path}")).send_empty();
+    answer.map(drop).map_err(|error| error.to_string())
+}
+
+fn agent() -> Agent {
+    Agent::config_builder().timeout_global(Some(LIMIT)).proxy(None).build().into()
 }
 
 /// The sum of the series of `name` whose labels include all of `labels`, in Prometheus' text format.

@@ -16,7 +16,6 @@ use sha2::{Digest, Sha256};
 use super::error::Error;
 use super::live_config;
 use super::options::StackOptions;
-use super::places;
 use super::say::{Line, Say};
 use super::state::{StateFolder, write_atomically};
 use super::template::{self, Sections};
@@ -47,6 +46,7 @@ pub(crate) struct Publisher {
     live: PathBuf,
     pub(crate) filter: PathBuf,
     pub(crate) wasm: PathBuf,
+    template: PathBuf,
     status: PathBuf,
     log: PathBuf,
     say: Say,
@@ -64,16 +64,27 @@ impl Publisher {
         live_config::prepare(&options.config, &live, options.redis)?;
         let wasm =
             if options.plain { options.wasm.clone() } else { copy_wasm(&options.wasm, state)? };
-        Ok(Self {
+        Ok(Self::of(live, wasm, options, state))
+    }
+
+    /// Publishes what stands in `live`, which is not copied first, for a filter whose code is in `wasm`.
+    pub(crate) fn of(
+        live: PathBuf,
+        wasm: PathBuf,
+        options: &StackOptions,
+        state: &StateFolder,
+    ) -> Self {
+        Self {
             live,
             wasm,
+            template: options.template(FILTER_FILE),
             filter: state.path(FILTER_FILE),
             status: state.path(STATUS_FILE),
             log: state.log("config"),
             say: Arc::clone(&options.say),
             seen: None,
             judged: Vec::new(),
-        })
+        }
     }
 
     /// Whether workers show a connection to Redis before their first request, by what was published last.
@@ -132,7 +143,7 @@ impl Publisher {
                 return Ok(ConfigStatus { state: ConfigState::Refused, version, problems });
             }
         };
-        let filter = render_filter(text, &self.wasm)?;
+        let filter = render_filter(&self.template, text, &self.wasm)?;
         write_atomically(&self.filter, filter.as_bytes(), 0o644)?;
         Ok(ConfigStatus { state: ConfigState::Published, version, problems: Vec::new() })
     }
@@ -182,10 +193,9 @@ pub fn version(content: &[u8]) -> String {
     Sha256::digest(content).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The filter as Envoy takes it in, with the rules in `config`.
-pub(crate) fn render_filter(config: &str, wasm: &Path) -> Result<String, Error> {
-    let path = places::template(FILTER_FILE);
-    let text = fs::read_to_string(&path).map_err(Error::io("reading", &path))?;
+/// The filter as Envoy takes it in, with the rules in `config`, from the file `path`.
+pub(crate) fn render_filter(path: &Path, config: &str, wasm: &Path) -> Result<String, Error> {
+    let text = fs::read_to_string(path).map_err(Error::io("reading", path))?;
     let values = [
         ("VERSION", template::quoted(version(config.as_bytes()))),
         ("WASM_FILE", template::quoted(wasm)),

@@ -1,5 +1,6 @@
 //! The Envoys: replicas with the filter, and the edge before them.
 
+use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -13,9 +14,9 @@ use serde_json::{Value, json};
 use super::Context;
 use super::admin;
 use super::error::Error;
+use super::host_port::HostPort;
 use super::options::StackOptions;
 use super::origin::Origin;
-use super::places;
 use super::ports::{free_address, retry_port_clash};
 use super::process::{Process, Spec};
 use super::state::write_atomically;
@@ -25,7 +26,7 @@ use super::template::{self, Sections};
 const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// What replicas read the Redis password from; the filter's configuration names it.
-const PASSWORD_VARIABLE: &str = "MELIPROXY_REDIS_PASSWORD";
+pub(crate) const PASSWORD_VARIABLE: &str = "MELIPROXY_REDIS_PASSWORD";
 
 /// One Envoy: a replica or the edge.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ pub struct Envoy {
 /// What the replicas have in common.
 pub(crate) struct ReplicaSettings<'a> {
     pub(crate) origin: &'a Origin,
-    pub(crate) redis: Vec<SocketAddr>,
+    pub(crate) redis: Vec<HostPort>,
     pub(crate) redis_password: Option<&'a str>,
     pub(crate) wasm: &'a Path,
     pub(crate) filter: &'a Path,
@@ -140,7 +141,7 @@ pub(crate) fn start_replicas(
 }
 
 pub(crate) fn start_edge(context: &Context, replicas: &[Envoy]) -> Result<Envoy, Error> {
-    let replicas: Vec<_> = replicas.iter().map(Envoy::http).collect();
+    let replicas: Vec<_> = replicas.iter().map(|replica| replica.http().into()).collect();
     retry_port_clash(|| {
         let http = match context.options.edge_port {
             0 => free_address()?,
@@ -185,7 +186,7 @@ pub(crate) fn render_replica(
 pub(crate) fn render_edge(
     options: &StackOptions,
     listener: &Listener<'_>,
-    replicas: &[SocketAddr],
+    replicas: &[HostPort],
 ) -> Result<String, Error> {
     let mut values = listener_values(listener);
     values.push(("REPLICA_ENDPOINTS", lb_endpoints(replicas).to_string()));
@@ -193,7 +194,7 @@ pub(crate) fn render_edge(
 }
 
 fn render(name: &str, options: &StackOptions, values: &[(&str, String)]) -> Result<String, Error> {
-    let path = places::template(name);
+    let path = options.template(name);
     let text = fs::read_to_string(&path).map_err(Error::io("reading", &path))?;
     let sections = Sections { meliproxy: !options.plain, envoy_cache: options.envoy_cache };
     template::render(name, &text, sections, values)
@@ -211,13 +212,37 @@ fn listener_values(listener: &Listener<'_>) -> Vec<(&'static str, String)> {
 }
 
 /// Envoy's `lb_endpoints`, as JSON in one line.
-fn lb_endpoints(addresses: &[SocketAddr]) -> Value {
-    let endpoint = |address: &SocketAddr| {
+fn lb_endpoints(places: &[HostPort]) -> Value {
+    let endpoint = |place: &HostPort| {
         json!({"endpoint": {"address": {"socket_address": {
-            "address": address.ip().to_string(), "port_value": address.port(),
+            "address": place.host(), "port_value": place.port(),
         }}}})
     };
-    addresses.iter().map(endpoint).collect()
+    places.iter().map(endpoint).collect()
+}
+
+/// How an Envoy with the bootstrap in `file` is called; `name` is the same as in the bootstrap.
+pub(crate) fn arguments(file: &Path, name: &str, workers: u32) -> Vec<OsString> {
+    let workers = workers.to_string();
+    let words = [
+        "--concurrency",
+        &workers,
+        "--service-node",
+        name,
+        // Hot restart shares memory by a number that is the same for all Envoys of a machine; nothing here uses it.
+        "--disable-hot-restart",
+        "--drain-time-s",
+        "2",
+        "--drain-strategy",
+        "immediate",
+        "-l",
+        "warning",
+        "--component-log-level",
+        "wasm:info",
+    ];
+    let mut arguments = vec!["-c".into(), file.into()];
+    arguments.extend(words.map(Into::into));
+    arguments
 }
 
 fn start_envoy(
@@ -237,29 +262,10 @@ fn start_envoy(
     let file = context.state().path(&format!("{name}.yaml"));
     write_atomically(&file, bootstrap.as_bytes(), 0o644)?;
     let options = &context.options;
-    let workers = options.workers.to_string();
-    let words = [
-        "--concurrency",
-        &workers,
-        "--service-node",
-        name,
-        // Hot restart shares memory by a number that is the same for all Envoys of a machine; nothing here uses it.
-        "--disable-hot-restart",
-        "--drain-time-s",
-        "2",
-        "--drain-strategy",
-        "immediate",
-        "-l",
-        "warning",
-        "--component-log-level",
-        "wasm:info",
-    ];
-    let mut args = vec!["-c".into(), file.into_os_string()];
-    args.extend(words.map(Into::into));
     let spec = Spec {
         name: name.to_owned(),
         program: options.tool("envoy"),
-        args,
+        args: arguments(&file, name, options.workers),
         env: env.to_vec(),
         log: context.state().log(name),
         prepare: Box::new(|| Ok(())),

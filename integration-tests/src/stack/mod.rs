@@ -6,9 +6,11 @@
 
 mod admin;
 mod config_publisher;
+pub mod container;
 mod endpoints;
 mod envoy;
 mod error;
+mod host_port;
 mod live_config;
 mod options;
 mod origin;
@@ -39,6 +41,7 @@ pub use self::config_publisher::{ConfigState, ConfigStatus, version};
 pub use self::endpoints::{Endpoints, EnvoyEndpoint, RedisEndpoint};
 pub use self::envoy::Envoy;
 pub use self::error::{Error, PartFailure};
+pub use self::host_port::HostPort;
 pub use self::options::{MAX_REPLICAS, MAX_WORKERS, StackOptions};
 pub use self::origin::{Origin, Upstream};
 pub use self::places::repository;
@@ -125,7 +128,7 @@ impl Stack {
         };
         let settings = ReplicaSettings {
             origin: &origin,
-            redis: redis.iter().flat_map(Redis::nodes).map(RedisNode::address).collect(),
+            redis: redis.iter().flat_map(Redis::nodes).map(|node| node.address().into()).collect(),
             redis_password: redis.as_ref().map(Redis::password),
             wasm: &publisher.wasm,
             filter: &publisher.filter,

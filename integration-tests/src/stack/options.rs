@@ -28,6 +28,7 @@ pub struct StackOptions {
     pub(crate) state: PathBuf,
     pub(crate) tools: PathBuf,
     pub(crate) wasm: PathBuf,
+    pub(crate) templates: PathBuf,
     pub(crate) programs: PathBuf,
     pub(crate) plain: bool,
     pub(crate) envoy_cache: bool,
@@ -54,6 +55,7 @@ impl StackOptions {
             tools: std::env::var_os("MELIPROXY_TOOLS")
                 .map_or_else(|| repository().join(".tools"), PathBuf::from),
             wasm: target.join("wasm32-wasip1/release/meliproxy.wasm"),
+            templates: repository().join("envoy"),
             programs,
             plain: false,
             envoy_cache: false,
@@ -109,6 +111,12 @@ impl StackOptions {
     #[must_use]
     pub fn wasm(self, wasm: &Path) -> Self {
         Self { wasm: wasm.to_owned(), ..self }
+    }
+
+    /// The folder of Envoy's templates (`envoy` in the repository).
+    #[must_use]
+    pub fn templates(self, templates: &Path) -> Self {
+        Self { templates: templates.to_owned(), ..self }
     }
 
     /// Whether to leave the filter out, so that the replicas are ordinary Envoys to compare with (no).
@@ -181,6 +189,11 @@ impl StackOptions {
     #[must_use]
     pub fn tool(&self, name: &str) -> PathBuf {
         self.tools.join("bin").join(name)
+    }
+
+    /// The template `name`.
+    pub(crate) fn template(&self, name: &str) -> PathBuf {
+        self.templates.join(name)
     }
 
     pub(crate) fn stand_in(&self) -> PathBuf {

@@ -18,8 +18,3 @@ pub(crate) fn programs_folder() -> PathBuf {
         _ => folder.to_owned(),
     }
 }
-
-/// The template `name`.
-pub(crate) fn template(name: &str) -> PathBuf {
-    repository().join("envoy").join(name)
-}

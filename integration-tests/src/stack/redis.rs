@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::Error;
+use super::host_port::HostPort;
 use super::process::Process;
 use super::redis_connection::{Reply, ask};
 
@@ -71,23 +72,15 @@ impl Redis {
     #[must_use]
     pub fn primary(&self) -> Option<&RedisNode> {
         let sentinels: Vec<_> = self.sentinels.iter().map(|sentinel| sentinel.address).collect();
-        let address = elected_primary(&sentinels, &self.password)?;
-        self.nodes.iter().find(|node| node.address == address)
+        let primary = elected_primary(&sentinels, &self.password)?;
+        self.nodes.iter().find(|node| HostPort::from(node.address) == primary)
     }
 
     /// Whether a failover would succeed: each Sentinel talks to the replica and to the other Sentinels.
     pub(crate) fn watched(&self) -> Result<(), (&Process, String)> {
         self.sentinels.iter().try_for_each(|sentinel| {
-            let known =
-                |what| sentinel.ask(&["SENTINEL", what, PRIMARY_NAME]).unwrap_or(Reply::Null);
-            let replicas = known("REPLICAS").count("master-link-status", "ok");
-            let others = known("SENTINELS").count("flags", "sentinel");
-            if (replicas, others) == (1, SENTINELS - 1) {
-                return Ok(());
-            }
-            let name = sentinel.name();
-            let lacking = format!("{name} talks to {replicas} replicas and {others} sentinels");
-            Err((&**sentinel, lacking))
+            let lacking = |lacking| (&**sentinel, format!("{} {lacking}", sentinel.name()));
+            watches(sentinel.address, &self.password).map_err(lacking)
         })
     }
 }
@@ -125,18 +118,32 @@ impl Deref for RedisNode {
     }
 }
 
-/// The address that most of `sentinels` take for the primary now.
-pub(crate) fn elected_primary(sentinels: &[SocketAddr], password: &str) -> Option<SocketAddr> {
-    let vote = |sentinel: &SocketAddr| -> Option<SocketAddr> {
+/// Whether a Sentinel talks to the replica and to the other Sentinels; `Err` says to how many.
+pub(crate) fn watches(sentinel: SocketAddr, password: &str) -> Result<(), String> {
+    let known =
+        |what| ask(sentinel, password, &["SENTINEL", what, PRIMARY_NAME]).unwrap_or(Reply::Null);
+    let replicas = known("REPLICAS").count("master-link-status", "ok");
+    let others = known("SENTINELS").count("flags", "sentinel");
+    if (replicas, others) == (1, SENTINELS - 1) {
+        return Ok(());
+    }
+    Err(format!("talks to {replicas} replicas and {others} sentinels"))
+}
+
+/// What most of `sentinels` take for the primary now.
+pub(crate) fn elected_primary(sentinels: &[SocketAddr], password: &str) -> Option<HostPort> {
+    let vote = |sentinel: &SocketAddr| -> Option<HostPort> {
         let command = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", PRIMARY_NAME];
         let Reply::Array(parts) = ask(*sentinel, password, &command).ok()? else {
             return None;
         };
-        let parts: Vec<_> = parts.iter().filter_map(Reply::text).collect();
-        parts.join(":").parse().ok()
+        let [host, port] = &parts[..] else {
+            return None;
+        };
+        Some(HostPort::new(host.text()?, port.text()?.parse().ok()?))
     };
     let votes: Vec<_> = sentinels.iter().filter_map(vote).collect();
     let agreed =
-        |address: &&SocketAddr| votes.iter().filter(|vote| vote == address).count() >= QUORUM;
-    votes.iter().find(agreed).copied()
+        |primary: &&HostPort| votes.iter().filter(|vote| vote == primary).count() >= QUORUM;
+    votes.iter().find(agreed).cloned()
 }

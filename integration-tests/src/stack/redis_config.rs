@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use super::host_port::HostPort;
 use super::redis::{PRIMARY_NAME, QUORUM};
 
 /// One Sentinel as the others know it. Left alone they find each other, but that takes them seconds.
@@ -49,29 +50,32 @@ repl-ping-replica-period 1
     )
 }
 
-/// Which primary a Sentinel watches, and whom it watches it with.
-pub(crate) fn sentinel<'a>(
-    own: &Identity,
-    others: impl Iterator<Item = &'a Identity>,
-    password: &str,
-    primary: SocketAddr,
-    replica: SocketAddr,
-) -> String {
-    let mut text = format!(
-        r#"sentinel myid {id}
-sentinel sentinel-pass {password}
-sentinel monitor {PRIMARY_NAME} {ip} {port} {QUORUM}
+/// Which primary a Sentinel watches.
+pub(crate) fn sentinel(password: &str, primary: &HostPort) -> String {
+    format!(
+        r#"sentinel sentinel-pass {password}
+sentinel monitor {PRIMARY_NAME} {host} {port} {QUORUM}
 sentinel auth-pass {PRIMARY_NAME} {password}
 sentinel down-after-milliseconds {PRIMARY_NAME} 1000
 sentinel failover-timeout {PRIMARY_NAME} 5000
 sentinel parallel-syncs {PRIMARY_NAME} 1
-sentinel known-replica {PRIMARY_NAME} {replica_ip} {replica_port}
 "#,
-        id = own.id,
-        ip = primary.ip(),
+        host = primary.host(),
         port = primary.port(),
-        replica_ip = replica.ip(),
-        replica_port = replica.port(),
+    )
+}
+
+/// Whom a Sentinel watches it with, and the replica. Stands after [`sentinel`].
+pub(crate) fn acquaintances<'a>(
+    own: &Identity,
+    others: impl Iterator<Item = &'a Identity>,
+    replica: SocketAddr,
+) -> String {
+    let mut text = format!(
+        "sentinel myid {}\nsentinel known-replica {PRIMARY_NAME} {} {}\n",
+        own.id,
+        replica.ip(),
+        replica.port(),
     );
     for Identity { address, id } in others {
         let (ip, port) = (address.ip(), address.port());
@@ -81,14 +85,23 @@ sentinel known-replica {PRIMARY_NAME} {replica_ip} {replica_port}
 }
 
 /// The line that makes a node a replica. One line, so that it can be taken out again.
-fn replica_of(primary: SocketAddr) -> String {
-    format!("{REPLICA_OF} {} {}\n", primary.ip(), primary.port())
+fn replica_of(primary: &HostPort) -> String {
+    format!("{REPLICA_OF} {} {}\n", primary.host(), primary.port())
 }
 
 const REPLICA_OF: &str = "replicaof";
 
+/// Has the others know a node by `name`, and not by the address it has just now.
+pub(crate) fn announced_as(name: &HostPort) -> String {
+    format!("replica-announce-ip {}\nreplica-announce-port {}\n", name.host(), name.port())
+}
+
+/// Has a Sentinel take names for nodes, and tell of them by their names.
+pub(crate) const BY_NAME: &str =
+    "sentinel resolve-hostnames yes\nsentinel announce-hostnames yes\n";
+
 /// The configuration `text` with the node as replica of `primary`, or as primary itself.
-pub(crate) fn with_role(text: &str, primary: Option<SocketAddr>) -> String {
+pub(crate) fn with_role(text: &str, primary: Option<&HostPort>) -> String {
     let kept = text.lines().filter(|line| !line.starts_with(REPLICA_OF));
     let text: String = kept.flat_map(|line| [line, "\n"]).collect();
     text + &primary.map_or_else(String::new, replica_of)
@@ -100,10 +113,10 @@ mod tests {
 
     #[test]
     fn a_node_has_one_role() {
-        let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let replica = with_role("port 2\n", Some(address));
+        let primary = HostPort::new("127.0.0.1", 1);
+        let replica = with_role("port 2\n", Some(&primary));
         assert_eq!(replica, "port 2\nreplicaof 127.0.0.1 1\n");
-        assert_eq!(with_role(&replica, Some(address)), replica);
+        assert_eq!(with_role(&replica, Some(&primary)), replica);
         assert_eq!(with_role(&replica, None), "port 2\n");
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::Context;
 use super::error::Error;
+use super::host_port::HostPort;
 use super::ports::{free_address, retry_port_clash};
 use super::process::Spec;
 use super::redis::{Redis, RedisNode, SENTINELS, elected_primary};
@@ -53,12 +54,16 @@ impl Starter<'_> {
         let name = format!("redis-{number}");
         let role = if primary.is_some() { "replica" } else { "primary" };
         let what = format!("{name} ({role}) on {address}");
-        let text = redis_config::with_role(&redis_config::node(&self.password), primary);
+        let primary = primary.map(HostPort::from);
+        let text = redis_config::with_role(&redis_config::node(&self.password), primary.as_ref());
         let config = self.write_config(&name, "redis.conf", address, &text)?;
         let (watchers, password) = (Arc::clone(&self.watchers), Arc::clone(&self.password));
         let file = config.clone();
         let spec = Spec {
-            prepare: Box::new(move || take_elected_role(&watchers, &password, &file, address)),
+            prepare: Box::new(move || {
+                let watchers = watchers.get().map_or(&[][..], Vec::as_slice);
+                take_elected_role(watchers, &password, &file, &address.into())
+            }),
             ..self.spec(name, address, vec![config.clone().into()])
         };
         self.launch(&what, spec, address, config)
@@ -70,7 +75,8 @@ impl Starter<'_> {
         let mut sentinels: Vec<RedisNode> = Vec::new();
         for (index, own) in identities.iter().enumerate() {
             let others = identities.iter().filter(|other| other.id != own.id);
-            let text = redis_config::sentinel(own, others, &self.password, primary, replica);
+            let text = redis_config::sentinel(&self.password, &primary.into())
+                + &redis_config::acquaintances(own, others, replica);
             match self.sentinel(index + 1, own.address, &text) {
                 Ok(sentinel) => sentinels.push(sentinel),
                 Err(error) => {
@@ -141,7 +147,7 @@ impl Starter<'_> {
 }
 
 /// A replica serves once it has the primary's data.
-fn serves(address: SocketAddr, password: &str) -> Result<(), String> {
+pub(crate) fn serves(address: SocketAddr, password: &str) -> Result<(), String> {
     match ask(address, password, &["INFO"]) {
         Ok(Reply::Text(text)) if text.contains("master_link_status:down") => {
             Err("has not copied the primary's data yet".into())
@@ -153,18 +159,17 @@ fn serves(address: SocketAddr, password: &str) -> Result<(), String> {
 
 /// A node that comes back after a failover still has "primary" in its file. It would say so for about 10 s, until the
 /// Sentinels correct it, and there would be two primaries; so it asks them first.
-fn take_elected_role(
-    watchers: &Watchers,
+pub(crate) fn take_elected_role(
+    watchers: &[SocketAddr],
     password: &str,
     config: &Path,
-    own: SocketAddr,
+    own: &HostPort,
 ) -> Result<(), Error> {
-    let watchers = watchers.get().map_or(&[][..], Vec::as_slice);
     let Some(primary) = elected_primary(watchers, password) else {
         return Ok(());
     };
     let text = fs::read_to_string(config).map_err(Error::io("reading", config))?;
-    let text = redis_config::with_role(&text, (primary != own).then_some(primary));
+    let text = redis_config::with_role(&text, (primary != *own).then_some(&primary));
     write_atomically(config, text.as_bytes(), 0o600)
 }
 

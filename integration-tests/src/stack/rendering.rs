@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::config_publisher::render_filter;
+use super::config_publisher::{FILTER_FILE, render_filter};
 use super::envoy::{Listener, ReplicaSettings, render_edge, render_replica};
 use super::error::Error;
 use super::options::StackOptions;
@@ -28,10 +28,10 @@ pub fn render(options: &StackOptions, folder: &Path) -> Result<(), Error> {
     };
     let settings = ReplicaSettings {
         origin: &origin,
-        redis: if options.redis { vec![address(), address()] } else { Vec::new() },
+        redis: if options.redis { vec![address().into(), address().into()] } else { Vec::new() },
         redis_password: None,
         wasm: &options.wasm,
-        filter: &folder.join("filter.yaml"),
+        filter: &folder.join(FILTER_FILE),
     };
     let access_log = Path::new("/dev/null");
     let callout_socket = &folder.join("replica-1.sock");
@@ -41,12 +41,12 @@ pub fn render(options: &StackOptions, folder: &Path) -> Result<(), Error> {
     };
     let replica = render_replica(options, &listener("replica-1"), &settings)?;
     let edge_listener = listener("edge");
-    let replicas: Vec<_> = (0..options.replicas).map(|_| address()).collect();
+    let replicas: Vec<_> = (0..options.replicas).map(|_| address().into()).collect();
     let edge = render_edge(options, &edge_listener, &replicas)?;
     let config =
         fs::read_to_string(&options.config).map_err(Error::io("reading", &options.config))?;
-    let filter = render_filter(&config, &options.wasm)?;
-    for (name, text) in [("edge.yaml", edge), ("replica.yaml", replica), ("filter.yaml", filter)] {
+    let filter = render_filter(&options.template(FILTER_FILE), &config, &options.wasm)?;
+    for (name, text) in [("edge.yaml", edge), ("replica.yaml", replica), (FILTER_FILE, filter)] {
         let path = folder.join(name);
         fs::write(&path, text).map_err(Error::io("writing", &path))?;
     }
