@@ -44,7 +44,7 @@ struct Arguments {
     /// Requests per second, 1 to 10000.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rate: u32,
-    /// How long, in seconds; until it is stopped by default.
+    /// For so long, in seconds; until it is stopped by default. SIGTERM ends it earlier, with the same summary.
     #[arg(long = "for", value_name = "SECONDS")]
     seconds: Option<u64>,
     /// So many requests at once instead.
@@ -79,6 +79,7 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
             burst(&to, Ipv4Addr::UNSPECIFIED, &request(arguments, 0), count, connections)?;
         return Ok(told(arguments, &outcomes));
     }
+    tell(format_args!("sending to {}", arguments.to));
     if let Some(seconds) = arguments.seconds {
         let outcomes = round(arguments, Duration::from_secs(seconds), &stop)?.0;
         return Ok(told(arguments, &outcomes));
