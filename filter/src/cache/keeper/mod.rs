@@ -5,16 +5,17 @@
 //!
 //! 1. [`Keeper::look`]: what is in memory answers at once (`memory`). Otherwise it waits for the store, together with
 //!    all requests of this worker that want the same (`line`).
-//! 2. The store's answer answers them, or makes one of them fetch the response, or validate it (`settle`). The others of
-//!    this worker, of its process and of the fleet wait for that one, but not for ever: who dies is replaced once its
-//!    lease is over.
-//! 3. Who fetches asks the upstream as [`Fetch`] says, and hands in what comes (`fetch`): it is stored and answers those
-//!    who wait, or sets them free to ask for themselves.
+//! 2. The store's answer answers them, or makes one of them fetch the response, or validate it (`settle`, `turn`). The
+//!    others of this worker, of its process and of the fleet wait for that one, but not for ever: who dies is replaced
+//!    once its lease is over.
+//! 3. Who fetches asks the upstream as [`Fetch`] says, and hands in what comes (`fetch`, `keep`): it is stored and
+//!    answers those who wait, or sets them free to ask for themselves.
 //!
 //! What invalidates is in `purge`. Without Redis everybody goes to the upstream, and what is in memory is used for
 //! [`LEASE`] at most. Nothing that fails here fails a request.
 
 mod fetch;
+mod keep;
 mod known;
 mod line;
 mod memory;
@@ -24,12 +25,14 @@ mod series;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-pub use self::fetch::{Arrival, Fetch, Filling, Header, KEPT_TO_VALIDATE, MOST_FILLING_BYTES};
+pub use self::fetch::{Arrival, Fetch, Filling, Header, MOST_FILLING_BYTES};
+pub use self::keep::KEPT_TO_VALIDATE;
 use self::known::Known;
 pub use self::line::MOST_WAITING;
 use self::line::{Line, Waiter};

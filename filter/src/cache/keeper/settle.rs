@@ -3,9 +3,10 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::outbox::{About, Outgoing, OutgoingId};
+use super::outbox::{About, OutgoingId};
 use super::series::{Miss, Series, Stale, Tier};
-use super::{Asking, Event, Fetch, Have, Keeper, LEASE, Look, Reply, Said, Waiter};
+use super::turn::Turn;
+use super::{Asking, Have, Keeper, LEASE, Look, Reply, Said, Waiter};
 use crate::cache::fields::Fields;
 use crate::cache::range::Part;
 use crate::cache::reuse::{self, Answer, Forward, Reuse};
@@ -23,26 +24,6 @@ pub(super) struct Finding {
     /// Why the upstream is asked, if there is nothing.
     pub(super) miss: Miss,
 }
-
-/// Who fetches what is missing.
-#[derive(Clone, Copy)]
-pub(super) enum Turn {
-    /// That has not been asked.
-    Unasked,
-    /// This worker.
-    Mine(Token),
-    /// Somebody else.
-    Taken,
-    /// That has not been asked either, as there is something, which cannot be read.
-    Unreadable,
-    /// Everyone for themselves.
-    Everyone,
-    /// That has to be asked anew.
-    Again,
-}
-
-/// A waiter that is not answered by what is there, and how that is validated if it can be.
-type Wanting = (Waiter, Option<Forward>);
 
 impl Keeper {
     /// The store has answered, or has not.
@@ -136,7 +117,7 @@ impl Keeper {
     }
 
     /// What was looked for is elsewhere.
-    fn send_elsewhere(&mut self, now: Now, waiters: Vec<Waiter>) {
+    pub(super) fn send_elsewhere(&mut self, now: Now, waiters: Vec<Waiter>) {
         for mut waiter in waiters {
             waiter.hops = waiter.hops.saturating_add(1);
             self.look_again(now, waiter);
@@ -223,125 +204,6 @@ impl Keeper {
         Fit::Reply(Reply { answer, body, handling, policy: asking.policy }, is_refreshing)
     }
 
-    /// Who asked could not have stored the response; others may.
-    fn ask_anew(&mut self, now: Now, finding: &Finding, wanting: Vec<Wanting>) {
-        for (waiter, forward) in wanting {
-            if waiter.asking.may_fill() {
-                self.send_elsewhere(now, vec![waiter]);
-            } else {
-                self.fetch_alone(now, finding, (waiter, forward));
-            }
-        }
-    }
-
-    /// Asks who validates what is there, or puts something else in its place.
-    fn acquire(
-        &mut self,
-        now: Now,
-        finding: Finding,
-        wanting: Vec<Wanting>,
-        refresh: Option<Asking>,
-    ) {
-        let may_wait = |(waiter, forward): &Wanting| waiter.asking.may_lead(forward.as_ref());
-        let (waiting, alone): (Vec<_>, Vec<_>) = wanting.into_iter().partition(may_wait);
-        for one in alone {
-            self.fetch_alone(now, &finding, one);
-        }
-        if waiting.is_empty() && refresh.is_none() {
-            return;
-        }
-        let (place, token) = (finding.place.clone(), self.token());
-        let waiters = waiting.into_iter().map(|(waiter, _)| waiter).collect();
-        self.line.asks(place.object, waiters);
-        let about = About::Acquire { finding: Box::new(finding), token, refresh };
-        self.outbox.say(Outgoing::Acquire { place, token }, about);
-    }
-
-    /// The first that can makes the fetch on which the others wait.
-    fn take_turn(
-        &mut self,
-        now: Now,
-        finding: &Finding,
-        wanting: Vec<Wanting>,
-        refresh: Option<Asking>,
-        token: Token,
-    ) {
-        let mut token = Some(token);
-        for (waiter, forward) in wanting {
-            if !waiter.asking.may_lead(forward.as_ref()) {
-                self.fetch_alone(now, finding, (waiter, forward));
-            } else if let Some(token) = token.take() {
-                self.count(waiter.asking.policy, Series::Miss(finding.miss_of(forward.as_ref())));
-                let fetch = self.lead(now, finding, &waiter.asking, forward, token);
-                self.decide(waiter.asker, Look::Forward(fetch));
-            } else {
-                self.line.wait(now.mono, finding.place.object, waiter);
-            }
-        }
-        let Some(token) = token else { return };
-        match refresh {
-            Some(asking) => {
-                let forward = finding
-                    .have
-                    .as_ref()
-                    .map(|have| reuse::forward(&have.stored, reuse::Cause::Stale));
-                let fetch = self.lead(now, finding, &asking, forward, token);
-                self.events.push_back(Event::Refresh(fetch));
-            }
-            // Nobody is left who wants it.
-            None => self.release(&finding.place, token, Duration::ZERO),
-        }
-    }
-
-    fn let_wait(&mut self, now: Now, finding: &Finding, wanting: Vec<Wanting>) {
-        for (waiter, forward) in wanting {
-            if waiter.asking.may_lead(forward.as_ref()) {
-                self.line.wait(now.mono, finding.place.object, waiter);
-            } else {
-                self.fetch_alone(now, finding, (waiter, forward));
-            }
-        }
-    }
-
-    fn lead(
-        &mut self,
-        now: Now,
-        finding: &Finding,
-        asking: &Asking,
-        forward: Option<Forward>,
-        token: Token,
-    ) -> Box<Fetch> {
-        let mut fetch = self.fetch_of(now, finding, asking, forward);
-        fetch.token = Some(token);
-        // While something is validated others may still be answered by it.
-        if finding.have.is_none() {
-            self.fetching.insert(finding.place.object);
-        }
-        Box::new(fetch)
-    }
-
-    fn fetch_alone(&mut self, now: Now, finding: &Finding, (waiter, forward): Wanting) {
-        self.count(waiter.asking.policy, Series::Miss(finding.miss_of(forward.as_ref())));
-        let fetch = self.fetch_of(now, finding, &waiter.asking, forward);
-        self.decide(waiter.asker, Look::Forward(Box::new(fetch)));
-    }
-
-    fn fetch_of(
-        &self,
-        now: Now,
-        finding: &Finding,
-        asking: &Asking,
-        forward: Option<Forward>,
-    ) -> Fetch {
-        let miss = finding.miss_of(forward.as_ref());
-        let mut fetch = self.fetch(now, asking, finding.place.clone(), miss);
-        fetch.epoch = Some(finding.epoch);
-        if let (Some(have), Some(forward)) = (&finding.have, forward) {
-            fetch.validate(have.clone(), forward);
-        }
-        fetch
-    }
-
     /// What was put is stored, or not: those who wait for it are answered, or look again.
     fn on_put(
         &mut self,
@@ -382,35 +244,13 @@ enum Fit {
 }
 
 impl Finding {
-    const fn miss_of(&self, forward: Option<&Forward>) -> Miss {
+    pub(super) const fn miss_of(&self, forward: Option<&Forward>) -> Miss {
         match forward {
             Some(Forward { cause: reuse::Cause::Request, .. }) => Miss::Request,
             Some(Forward { cause: reuse::Cause::Stale, .. }) => Miss::Stale,
             // There is something, and the request does not match it.
             None if matches!(self.miss, Miss::Stale) => Miss::Vary,
             None => self.miss,
-        }
-    }
-}
-
-impl Turn {
-    const fn of(lock: Lock, token: Option<Token>) -> Self {
-        match (lock, token) {
-            (Lock::Mine, Some(token)) => Self::Mine(token),
-            (Lock::Taken, _) => Self::Taken,
-            (Lock::Useless, _) => Self::Everyone,
-            (Lock::NotAsked, Some(_)) => Self::Unreadable,
-            (Lock::NotAsked | Lock::Mine, None) => Self::Unasked,
-        }
-    }
-}
-
-impl Asking {
-    /// Whether others may wait for its response, which validates what is there as `forward` says, or is the first one.
-    fn may_lead(&self, forward: Option<&Forward>) -> bool {
-        match forward {
-            Some(forward) if !forward.conditions.is_empty() => self.may_validate(),
-            _ => self.may_fill(),
         }
     }
 }
