@@ -63,10 +63,15 @@ pub(crate) fn render(
                 return Err(fail(format!("'{name}:end' without a begin")));
             }
             (None, Some((_, false, _))) => {}
-            (None, _) if line.trim_start().starts_with('#') => rendered.push_str(line),
-            (None, _) => fill(line, values, &mut rendered).map_err(fail)?,
+            (None, _) => {
+                if line.trim_start().starts_with('#') {
+                    rendered.push_str(line);
+                } else {
+                    fill(line, values, &mut rendered).map_err(fail)?;
+                }
+                rendered.push('\n');
+            }
         }
-        rendered.push('\n');
     }
     match section {
         None => Ok(rendered),
@@ -146,12 +151,12 @@ mod tests {
     #[test]
     fn plain_drops_the_sections_and_what_they_ask_for() {
         let text = "a\n  # --- meliproxy:begin\nb ${UNKNOWN}\n  # --- meliproxy:end\nc\n";
-        assert_eq!(filled(text, true).unwrap(), "a\n\n\n\nc\n");
+        assert_eq!(filled(text, true).unwrap(), "a\nc\n");
         assert!(filled(text, false).is_err());
         let text = "a\n# --- envoy-cache:begin\nb\n# --- envoy-cache:end\n";
-        assert_eq!(filled(text, false).unwrap(), "a\n\n\n\n");
+        assert_eq!(filled(text, false).unwrap(), "a\n");
         let sections = Sections { meliproxy: false, envoy_cache: true };
-        assert_eq!(render("t.yaml", text, sections, &[]).unwrap(), "a\n\nb\n\n");
+        assert_eq!(render("t.yaml", text, sections, &[]).unwrap(), "a\nb\n");
     }
 
     #[test]
