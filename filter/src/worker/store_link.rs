@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::Worker;
 use super::effect::{Effect, LinkId};
-use crate::cache::keeper::{Expected, Outgoing, OutgoingId, Said};
+use crate::cache::keeper::{Expected, FETCH_LEASE, Outgoing, OutgoingId, Said};
 use crate::cache::store::{self, Kept};
 use crate::cache::stored::Stored;
 use crate::redis::{Client, Event, Request, ScriptId, Ticket, Value};
@@ -58,12 +58,12 @@ impl Store {
         let calls = &self.calls;
         let one: Request = match outgoing {
             Outgoing::Lookup { place, names, token } => {
-                let fetch = token.map(|token| (token, crate::cache::keeper::FETCH_LEASE));
+                let fetch = token.map(|token| (token, FETCH_LEASE));
                 let body = calls.body(place.object).into();
                 return (Some(body), calls.lookup(place, names, fetch).into());
             }
-            Outgoing::Acquire { place, token } => {
-                calls.acquire(place, *token, crate::cache::keeper::FETCH_LEASE).into()
+            Outgoing::Acquire { place, token, received_ms } => {
+                calls.acquire(place, *token, FETCH_LEASE, *received_ms).into()
             }
             Outgoing::Put(put) => {
                 let (body, kept) = (put.body.as_deref(), Kept(put.kept));

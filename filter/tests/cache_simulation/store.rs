@@ -70,7 +70,13 @@ impl ModelStore {
         self.pass(now);
         match outgoing {
             Outgoing::Lookup { place, names, token } => self.lookup(place, names, *token, half),
-            Outgoing::Acquire { place, token } => Said::Lock(self.lock(place.object, *token)),
+            Outgoing::Acquire { place, token, received_ms } => {
+                let there = self.entries.get(&place.object);
+                let there = there.and_then(|entry| Stored::read(&entry.header));
+                let is_it = there.is_some_and(|stored| Some(stored.received_ms) == *received_ms);
+                let is_fine = received_ms.is_none() || is_it;
+                Said::Lock(if is_fine { self.lock(place.object, *token) } else { Lock::Changed })
+            }
             Outgoing::Put(storing) => {
                 let (put, is_replaced) = self.put(storing);
                 let object = storing.place.object;

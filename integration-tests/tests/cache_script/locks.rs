@@ -73,15 +73,21 @@ fn what_is_not_stored_is_not_waited_for() {
 #[test]
 fn what_is_there_can_be_locked_for_validation() {
     let (mut store, wanted) = (Store::start(), Wanted::plain("/a"));
-    store.put(&wanted, &wanted.response(&[], 1, 0), None);
-    let acquire = |store: &mut Store, token| {
-        let call = store.calls.acquire(&wanted.place(), Token(token), crate::LEASE);
+    let stored = wanted.response(&[], 1, 0);
+    store.put(&wanted, &stored, None);
+    let acquire_of = |store: &mut Store, token, received_ms| {
+        let call = store.calls.acquire(&wanted.place(), Token(token), crate::LEASE, received_ms);
         let answer = store.ask(call);
         store::lock(&answer).unwrap()
     };
+    let acquire = |store: &mut Store, token| acquire_of(store, token, Some(stored.received_ms));
+    // What has been refreshed meanwhile is not refreshed again.
+    assert_eq!(acquire_of(&mut store, 9, Some(stored.received_ms - 1)), Lock::Changed);
     assert_eq!([1, 2].map(|token| acquire(&mut store, token)), [Lock::Mine, Lock::Taken]);
     assert!(store.release(&wanted, 1, Duration::ZERO));
     assert_eq!(acquire(&mut store, 2), Lock::Mine);
+    assert!(store.release(&wanted, 2, Duration::ZERO));
+    assert_eq!(acquire_of(&mut store, 3, None), Lock::Mine, "whatever there is");
 }
 
 #[test]
@@ -95,7 +101,9 @@ fn a_lock_ends_with_its_lease() {
     store.ask(first);
     wait_until("the lease to end", SOON, || match store.lock(&wanted, 2) {
         Lock::Mine => Ok(()),
-        lock @ (Lock::Taken | Lock::Useless | Lock::NotAsked) => Err(format!("{lock:?}")),
+        lock @ (Lock::Taken | Lock::Useless | Lock::NotAsked | Lock::Changed) => {
+            Err(format!("{lock:?}"))
+        }
     })
     .unwrap();
     assert!(!store.release(&wanted, 1, Duration::ZERO), "it was taken over");

@@ -37,6 +37,8 @@ pub enum Outgoing {
         place: Place,
         /// Whose.
         token: Token,
+        /// When what was found was received: another one has to be looked at again. None: whatever there is.
+        received_ms: Option<u64>,
     },
     /// Store a response.
     Put(Box<Storing>),

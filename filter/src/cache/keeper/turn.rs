@@ -59,10 +59,11 @@ impl Keeper {
             return;
         }
         let (place, token) = (finding.place.clone(), self.token());
+        let received_ms = finding.have.as_ref().map(|have| have.stored.received_ms);
         let waiters = waiting.into_iter().map(|(waiter, _)| waiter).collect();
         self.line.asks(place.object, waiters);
         let about = About::Acquire { finding: Box::new(finding), token, refresh };
-        self.outbox.say(Outgoing::Acquire { place, token }, about);
+        self.outbox.say(Outgoing::Acquire { place, token, received_ms }, about);
     }
 
     /// The first that can makes the fetch on which the others wait.
@@ -156,6 +157,7 @@ impl Turn {
         match (lock, token) {
             (Lock::Mine, Some(token)) => Self::Mine(token),
             (Lock::Taken, _) => Self::Taken,
+            (Lock::Changed, _) => Self::Again,
             (Lock::Useless, _) => Self::Everyone,
             (Lock::NotAsked, Some(_)) => Self::Unreadable,
             (Lock::NotAsked | Lock::Mine, None) => Self::Unasked,

@@ -2,7 +2,7 @@
 --
 -- KEYS[1]  the names that responses of this primary key vary on: a text
 -- KEYS[2]  the stored response: a hash of m (its header), b (its body), i (which body that is), e (its epoch), g (its
---          groups, 16 bytes each)
+--          groups, 16 bytes each, r (when it was received, in ms)
 -- KEYS[3]  the lock: a hash of t (whose it is; "-": nobody is to wait, as responses are not stored), w (somebody waits)
 -- KEYS[4]  the record of all; KEYS[5] of the host; KEYS[6] of the URL; KEYS[7] of prefixes
 -- KEYS[8]  the epoch of the last invalidation

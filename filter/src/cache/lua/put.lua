@@ -8,7 +8,8 @@
 -- ARGV[5]   the URL: origin and path
 -- ARGV[6]   the names that it varies on
 -- ARGV[7]   for how long it is kept, in ms
--- ARGV[8]   m; ARGV[9] e; ARGV[10] g; ARGV[11] i; ARGV[12] b, without which i has to be the one that is stored
+-- ARGV[8]   m; ARGV[9] e; ARGV[10] g; ARGV[11] i; ARGV[12] r; ARGV[13] b, without which i has to be the one that is
+--           stored
 -- Returns   "stored"; "invalidated": since it was asked for; "changed": the body is another one by now
 -- Cost      O(groups + prefixes)
 local function put()
@@ -17,12 +18,13 @@ local function put()
     return 'invalidated', false
   end
   local before = redis.pcall('HGET', KEYS[2], 'i')
-  if ARGV[12] then
+  if ARGV[13] then
     -- Whatever else was there: a field too many would be kept for ever.
     redis.call('DEL', KEYS[2])
-    redis.call('HSET', KEYS[2], 'm', ARGV[8], 'e', ARGV[9], 'g', ARGV[10], 'i', ARGV[11], 'b', ARGV[12])
+    redis.call('HSET', KEYS[2], 'm', ARGV[8], 'e', ARGV[9], 'g', ARGV[10], 'i', ARGV[11], 'r', ARGV[12],
+      'b', ARGV[13])
   elseif before == ARGV[11] then
-    redis.call('HSET', KEYS[2], 'm', ARGV[8], 'e', ARGV[9], 'g', ARGV[10])
+    redis.call('HSET', KEYS[2], 'm', ARGV[8], 'e', ARGV[9], 'g', ARGV[10], 'r', ARGV[12])
   else
     return 'changed', false
   end

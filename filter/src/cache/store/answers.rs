@@ -39,6 +39,8 @@ pub enum Lock {
     Useless,
     /// Nobody has asked for it.
     NotAsked,
+    /// What is there is not what was to be validated any more.
+    Changed,
 }
 
 /// What has come of storing.
@@ -84,6 +86,7 @@ pub fn lock(answer: &Value) -> Option<Lock> {
         b"taken" => Some(Lock::Taken),
         b"useless" => Some(Lock::Useless),
         b"none" => Some(Lock::NotAsked),
+        b"changed" => Some(Lock::Changed),
         _ => None,
     }
 }

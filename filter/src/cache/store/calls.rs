@@ -142,12 +142,22 @@ impl Calls {
     }
 
     /// Lets this worker validate what is at a place, unless another one does so: [`super::lock`] of its answer. For so long
-    /// others wait.
+    /// others wait. `received_ms` is when what was found there was received; none: whatever there is.
     #[must_use]
-    pub fn acquire(&self, place: &Place, token: Token, lease: Duration) -> ScriptCall {
+    pub fn acquire(
+        &self,
+        place: &Place,
+        token: Token,
+        lease: Duration,
+        received_ms: Option<u64>,
+    ) -> ScriptCall {
         let mut call = self.about(ACQUIRE, place);
         call.arg(token.word().as_bytes());
         call.arg_u64(Kept(lease).millis());
+        match received_ms {
+            Some(received_ms) => call.arg_u64(received_ms),
+            None => call.arg(b""),
+        }
         call
     }
 
@@ -181,6 +191,7 @@ impl Calls {
         call.arg_u64(stored.epoch);
         call.arg(&stored.groups.iter().flat_map(|group| group.0).collect::<Vec<u8>>());
         call.arg(&id(stored.body));
+        call.arg_u64(stored.received_ms);
         if let Some(body) = body {
             call.arg(&[&id(stored.body), body].concat());
         }

@@ -146,6 +146,22 @@ fn stale_ones_are_refreshed_once() {
     assert_eq!((world.replied().len(), world.refreshes.len()), (1, 0));
 }
 
+/// Between looking and locking another worker may have refreshed it; once it was then refreshed again.
+#[test]
+fn what_was_refreshed_meanwhile_is_not_refreshed_again() {
+    let mut world = World::new();
+    world.pass(70);
+    world.waits(0, get(&[]));
+    world.waits(1, get(&[("cache-control", "no-cache")]));
+    world.looks_up(there(SWR));
+    world.acquires(Lock::Changed);
+    assert_eq!((world.replied().len(), world.refreshes.len()), (1, 0));
+    // Who wants a fresher one looks whether that is it.
+    world.looks_up(there(SWR));
+    world.acquires(Lock::Mine);
+    assert_eq!(world.leader().miss, Miss::Request);
+}
+
 /// Those who came while this worker refreshed it once waited for that, as if there was nothing.
 #[test]
 fn nobody_waits_for_a_refresh() {
