@@ -71,7 +71,8 @@ impl Keeper {
             kept,
             token: token.filter(|_| is_there),
         };
-        let finding = Finding { place, have: Some(have), epoch, miss: Miss::Stale };
+        let (have, miss) = (Some(have), Miss::Stale);
+        let finding = Finding { place, have, is_invalid: false, epoch, miss };
         let (finding, locked) = (Box::new(finding), token.map(|_| asked.object));
         let about = About::Put { finding, locked, policy: asking.policy };
         self.outbox.say(Outgoing::Put(Box::new(storing)), about);

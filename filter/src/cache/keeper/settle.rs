@@ -19,6 +19,9 @@ use crate::time::{Instant, Now};
 pub(super) struct Finding {
     pub(super) place: Place,
     pub(super) have: Option<Have>,
+    /// Whether that was made stale: then it is not what anybody has waited for, whatever the clock says of who has
+    /// received it.
+    pub(super) is_invalid: bool,
     /// What is invalidated from here on is newer than what is fetched now.
     pub(super) epoch: u64,
     /// Why the upstream is asked, if there is nothing.
@@ -71,7 +74,7 @@ impl Keeper {
         now: Now,
         place: Place,
         token: Option<Token>,
-        mut waiters: Vec<Waiter>,
+        waiters: Vec<Waiter>,
         (found, body): (Found, Option<Vec<u8>>),
     ) {
         match found {
@@ -84,7 +87,7 @@ impl Keeper {
                 let varies = !self.known.names(&place.primary).is_empty();
                 let missing = if varies { Miss::Vary } else { Miss::Uri };
                 let miss = if lock == Lock::Useless { Miss::Useless } else { missing };
-                let finding = Finding { place, have: None, epoch, miss };
+                let finding = Finding { place, have: None, is_invalid: false, epoch, miss };
                 self.settle(now, finding, waiters, Turn::of(lock, token), None);
             }
             Found::Stored { mut stored, invalid_since, epoch } => {
@@ -94,15 +97,15 @@ impl Keeper {
                     self.send_elsewhere(now, waiters);
                     return;
                 };
+                let is_invalid = invalid_since.is_some();
                 if let Some(since) = invalid_since {
                     // By the clock of the store, which may be ahead of this one.
                     stored.expire_at((since / 1000).min(now.unix.as_millis()));
-                    // Nor is it what anybody has waited for, whatever the clock says of who has received it.
-                    waiters.iter_mut().for_each(|waiter| waiter.waited = false);
                 }
                 let have = Have { stored: Rc::from(stored), body: body.into() };
                 self.remember(now, &place, &have);
-                let finding = Finding { place, have: Some(have), epoch, miss: Miss::Stale };
+                let (have, miss) = (Some(have), Miss::Stale);
+                let finding = Finding { place, have, is_invalid, epoch, miss };
                 self.settle(now, finding, waiters, Turn::Unasked, None);
             }
         }
@@ -148,7 +151,7 @@ impl Keeper {
     ) {
         let mut wanting = Vec::new();
         for waiter in waiters {
-            match self.answer(now, finding.have.as_ref(), &waiter) {
+            match self.answer(now, &finding, &waiter) {
                 Fit::Reply(reply, is_refreshing) => {
                     if is_refreshing && waiter.asking.may_validate() {
                         refresh.get_or_insert_with(|| waiter.asking.clone());
@@ -179,15 +182,16 @@ impl Keeper {
     }
 
     /// What of what is there answers a waiter.
-    fn answer(&mut self, now: Now, have: Option<&Have>, waiter: &Waiter) -> Fit {
+    fn answer(&mut self, now: Now, finding: &Finding, waiter: &Waiter) -> Fit {
         let Waiter { asking, since, waited, .. } = waiter;
-        let Some(Have { stored, body }) = have else { return Fit::Wanting(None) };
+        let Some(Have { stored, body }) = &finding.have else { return Fit::Wanting(None) };
         if !stored.vary.matches(&asking.request.fields) {
             return Fit::Wanting(None);
         }
         let now_ms = now.unix.as_millis();
         // What was fetched or validated since it came is as fresh as it can be.
-        let is_answer = *waited && stored.received_ms >= since.unix.as_millis();
+        let is_later = stored.received_ms >= since.unix.as_millis();
+        let is_answer = *waited && is_later && !finding.is_invalid;
         let reuse = if is_answer {
             Reuse::Answer(reuse::answer(stored, &asking.request, now_ms))
         } else {

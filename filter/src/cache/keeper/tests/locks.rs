@@ -144,12 +144,25 @@ fn what_is_made_stale_is_stale_whatever_the_clock_of_the_store() {
 fn what_is_made_stale_is_not_what_anybody_has_waited_for() {
     let mut world = World::new();
     world.waits(0, get(&[]));
-    world.looks_up(missing(Lock::Taken));
-    world.pass(2);
+    let (id, outgoing) = world.says();
+    let Outgoing::Lookup { place, .. } = outgoing else { panic!("{outgoing:?}") };
+    world.hears(id, missing(Lock::Taken));
+    world.pass(1);
     let mut stored = Box::new(stored(200, &[FRESH, TAG]));
     stored.received_ms = NOW_MS + 10_000;
     let found = Found::Stored { stored, invalid_since: Some(NOW_MS * 1000), epoch: EPOCH };
-    world.looks_up(Said::Found(found, Some(BODY.to_vec())));
+    let said = Said::Found(found, Some(BODY.to_vec()));
+    // Another one has it looked for, and both wait for who validates it.
+    world.waits(1, get(&[("cache-control", "no-cache")]));
+    world.looks_up(said.clone());
+    let (id, _) = world.says();
+    let now = world.now();
+    world.keeper.on_message(now, place.object.word().as_bytes());
+    world.hears(id, Said::Lock(Lock::Taken));
+    assert!(world.decided().is_empty());
+    // Told again, both look for it.
+    world.keeper.on_message(now, place.object.word().as_bytes());
+    world.looks_up(said);
     assert!(world.decided().is_empty());
     world.acquires(Lock::Mine);
     assert_eq!(world.leader().miss, Miss::Stale);
