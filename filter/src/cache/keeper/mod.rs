@@ -316,8 +316,8 @@ impl Keeper {
         let Reuse::Answer(answer) = reuse::reuse(&stored, &asking.request, now_ms) else {
             return None;
         };
-        self.count(asking.policy, Series::Hit(Tier::Memory));
-        let handling = Handling::Hit { ttl_s: answer.ttl_s, detail: Some("l1") };
+        let (handling, series) = settle::describe(&answer, Tier::Memory, false, false);
+        self.count(asking.policy, series);
         Some(Reply { answer, body, handling, policy: asking.policy })
     }
 

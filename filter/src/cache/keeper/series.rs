@@ -72,6 +72,12 @@ pub enum Miss {
 impl Tier {
     /// All of them, with what metrics call them.
     pub const ALL: [(Self, &str); 2] = [(Self::Memory, "l1"), (Self::Redis, "l2")];
+
+    /// What metrics and `Cache-Status` call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::ALL.get(self as usize).map_or("", |(_, name)| name)
+    }
 }
 
 impl Stale {

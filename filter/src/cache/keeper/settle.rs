@@ -202,7 +202,7 @@ impl Keeper {
             Reuse::AnswerAndRefresh(answer) => (answer, true),
             Reuse::Forward(forward) => return Fit::Wanting(Some(forward)),
         };
-        let (handling, series) = describe(&answer, is_answer, is_refreshing);
+        let (handling, series) = describe(&answer, Tier::Redis, is_answer, is_refreshing);
         self.count(asking.policy, series);
         let body = Rc::clone(body);
         Fit::Reply(Reply { answer, body, handling, policy: asking.policy }, is_refreshing)
@@ -259,8 +259,13 @@ impl Finding {
     }
 }
 
-/// What is told and counted of an answer from Redis.
-fn describe(answer: &Answer, waited: bool, is_refreshing: bool) -> (Handling, Series) {
+/// What is told and counted of an answer out of a stored response, which was fetched for who `waited`.
+pub(super) fn describe(
+    answer: &Answer,
+    tier: Tier,
+    waited: bool,
+    is_refreshing: bool,
+) -> (Handling, Series) {
     let ttl_s = answer.ttl_s;
     if waited {
         let collapsed = Handling::Forwarded {
@@ -276,7 +281,7 @@ fn describe(answer: &Answer, waited: bool, is_refreshing: bool) -> (Handling, Se
     if is_refreshing || ttl_s <= 0 {
         (Handling::Hit { ttl_s, detail: Some(stale.name()) }, Series::Stale(stale))
     } else {
-        (Handling::Hit { ttl_s, detail: Some("l2") }, Series::Hit(Tier::Redis))
+        (Handling::Hit { ttl_s, detail: Some(tier.name()) }, Series::Hit(tier))
     }
 }
 
