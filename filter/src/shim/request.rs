@@ -182,6 +182,7 @@ impl Drop for Request {
 #[cfg(feature = "fault-injection")]
 #[allow(clippy::panic, reason = "the fault that a test asks for")]
 fn crash_if_asked() {
+    use proxy_wasm::hostcalls;
     use proxy_wasm::types::MapType;
     let header = hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, "x-meliproxy-crash");
     assert!(!matches!(header, Ok(Some(_))), "crash asked for by the request");
