@@ -6,7 +6,6 @@ use super::Worker;
 use super::effect::{Effect, LinkId};
 use crate::cache::keeper::{Expected, FETCH_LEASE, Outgoing, OutgoingId, Said};
 use crate::cache::store::{self, Kept};
-use crate::cache::stored::Stored;
 use crate::redis::{Client, Event, Request, ScriptId, Ticket, Value};
 use crate::shared::SharedData;
 use crate::time::{Instant, Now};
@@ -195,14 +194,10 @@ impl Worker {
 fn found(answer: &Value, key: &[u8], body: &Value) -> Option<Said> {
     let found = store::found(answer, key)?;
     let body = match &found {
-        store::Found::Stored { stored, .. } => body_of(body, stored),
+        store::Found::Stored { stored, .. } => store::body(body, stored),
         store::Found::Names(_) | store::Found::Missing { .. } => None,
     };
     Some(Said::Found(found, body))
-}
-
-fn body_of(body: &Value, stored: &Stored) -> Option<Vec<u8>> {
-    store::body(body, stored)
 }
 
 fn said(expected: Expected<'_>, answer: &Value) -> Said {
